@@ -1,0 +1,25 @@
+/*
+ * idash:changes: what every writer adds after a commit, so that any api process
+ * can tell its clients.  About config.changes_keep entries are kept; the entry's
+ * id is the id of the server-sent event.
+ */
+
+#ifndef CHANGES_H
+#define CHANGES_H
+
+#include "logdoc.h"
+#include "redis.h"
+
+/*
+ * Appends one entry a log, pipelined (fields: id kind status org lab action
+ * category developer integration endpoint method http started_us duration_us
+ * attempts error; empty ones left out).  A refusal loses nothing but liveness.
+ */
+enum result changes_append(struct redis *r, const struct config *c,
+    const struct logdoc *docs, size_t n);
+
+/* Fills D from an entry's reply (array of name, value ..); slices borrow it. */
+must_check enum result changes_decode(const redisReply *fields,
+    struct logdoc *d);
+
+#endif /* CHANGES_H */

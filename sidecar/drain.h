@@ -1,0 +1,27 @@
+/* The drain: from the capture stream into the store, ack after store. */
+
+#ifndef DRAIN_H
+#define DRAIN_H
+
+#include "catalog.h"
+#include "config.h"
+#include "store.h"
+
+struct drain;
+
+must_check enum result drain_start(const struct config *c, struct store *s,
+    struct catalog *cat, struct drain **out);
+/* Stops reading, flushes, acknowledges; returns within the timeout. */
+void drain_stop(struct drain *d);
+
+struct drain_stats {
+    uint64_t  read, stored, same, dead, errors, reclaimed, batches;
+    int64_t   lag;                         /* entries not yet read; -1 unknown */
+    int64_t   pending;
+    int64_t   last_us;                     /* wall time of the last progress */
+    bool      store_up, redis_up;
+};
+
+void drain_stats(struct drain *d, struct drain_stats *out);
+
+#endif /* DRAIN_H */

@@ -1,0 +1,193 @@
+/*
+ * What is kept: one interface, SQLite or a server of the Mongo protocol behind
+ * it.  Every call is safe from any thread and blocks until durable or answered.
+ * Writes to SQLite are grouped behind this interface (one writer, <= 2 ms).
+ * RESULT_UNAVAILABLE from a write: outcome unknown; the same write again is
+ * harmless.
+ */
+
+#ifndef STORE_H
+#define STORE_H
+
+#include <jansson.h>
+
+#include "buf.h"
+#include "filter.h"
+#include "logdoc.h"
+
+struct store;
+
+struct store_options {
+    const char  *uri;                      /* sqlite:PATH or mongodb://.. */
+    unsigned     readers;                  /* SQLite: connections that query */
+    bool         read_only;                /* the CLI's queries */
+};
+
+/* Opens, checks the schema's version, creates it when new.  ERR says what. */
+must_check enum result store_open(const struct store_options *o,
+    struct store **out, char *err, size_t errlen);
+void store_close(struct store *s);
+must_check enum result store_migrate(struct store *s, char *err, size_t len);
+must_check enum result store_ping(struct store *s);
+const char *store_name(const struct store *s);         /* "sqlite", "mongo" */
+
+/* -- logs ---------------------------------------------------------------- */
+
+enum store_insert {
+    STORE_NEW,                             /* written now */
+    STORE_SAME,                            /* was there already, same digest */
+    STORE_DIFFERENT,                       /* same id, other digest: alarm */
+    STORE_REFUSED                          /* this document alone is bad */
+};
+
+/*
+ * Inserts N logs; on RESULT_OK outcome[i] tells each.  Buckets of the heatmap
+ * count only STORE_NEW ones (kind api: at once; outbound: at the terminal
+ * state).  Any other result: nothing is known, insert all again.
+ */
+must_check enum result store_logs_insert(struct store *s,
+    const struct logdoc *docs, size_t n, enum store_insert *outcome);
+
+/* What is read lives in *a.  Bodies are read by store_log_get alone. */
+must_check enum result store_log_get(struct store *s, const struct scope *sc,
+    const uint8_t id[UUID_BYTES], struct arena *a, struct logdoc *out);
+
+must_check enum result store_attempts(struct store *s, const struct scope *sc,
+    const uint8_t id[UUID_BYTES], struct arena *a, struct log_attempt **out,
+    size_t *n);
+
+struct store_page {
+    unsigned  limit;
+    bool      ascending;
+    bool      has_after;                   /* start after this position: */
+    int64_t   after_us;
+    uint8_t   after_id[UUID_BYTES];
+    int64_t   deadline_us;                 /* clock_mono_us(); partial after */
+};
+
+struct store_rows {
+    struct logdoc  *rows;                  /* in the arena, newest first */
+    size_t          n;
+    bool            more;
+    bool            partial;               /* deadline: not all was looked at */
+    int64_t         searched_to_us;        /* when partial: so far back */
+    uint8_t         searched_to_id[UUID_BYTES];
+};
+
+must_check enum result store_logs_find(struct store *s,
+    const struct filter *f, const struct store_page *p, struct arena *a,
+    struct store_rows *out);
+
+/* Counts up to CAP; *capped when there are more or the deadline passed. */
+must_check enum result store_logs_count(struct store *s,
+    const struct filter *f, int64_t cap, int64_t deadline_us, int64_t *n,
+    bool *capped);
+
+/* -- counts -------------------------------------------------------------- */
+
+#define HIST_SLOTS  48                     /* see heatmap.h */
+
+struct store_cell {
+    struct slice  key;                     /* value of BY, "" when NONE */
+    int64_t       at_us;                   /* start of the slot */
+    int64_t       ok, fail;
+    uint32_t      hist[HIST_SLOTS];        /* of durations */
+};
+
+enum store_by { STORE_BY_NONE, STORE_BY_ENDPOINT, STORE_BY_ACTION,
+                STORE_BY_DEVELOPER, STORE_BY_LAB, STORE_BY_KIND };
+
+/*
+ * Sums buckets that match (only bucket fields count) into slots of SLOT_US
+ * (multiple of 5 min, aligned to UTC + OFFSET_US).  Cells come in the arena,
+ * unordered.  WITH_HIST false leaves hist 0.
+ */
+must_check enum result store_cells(struct store *s, const struct filter *f,
+    enum store_by by, int64_t slot_us, int64_t offset_us, bool with_hist,
+    struct arena *a, struct store_cell **out, size_t *n);
+
+/* The same from the documents themselves, up to the deadline. */
+must_check enum result store_cells_exact(struct store *s,
+    const struct filter *f, enum store_by by, int64_t slot_us,
+    int64_t offset_us, int64_t deadline_us, struct arena *a,
+    struct store_cell **out, size_t *n, bool *partial);
+
+struct store_error_group {
+    uint64_t      fingerprint;
+    enum log_kind kind;
+    struct slice  endpoint, code, message;
+    int64_t       http_status, count, first_us, last_us;
+    uint8_t       last_id[UUID_BYTES];
+};
+
+/* FAIL and RETRYING logs by fingerprint, most frequent first. */
+must_check enum result store_error_groups(struct store *s,
+    const struct filter *f, unsigned limit, int64_t deadline_us,
+    struct arena *a, struct store_error_group **out, size_t *n,
+    bool *partial);
+
+/* Logs now in each status (not limited in time): PENDING and RETRYING. */
+must_check enum result store_open_counts(struct store *s,
+    const struct scope *sc, int64_t *pending, int64_t *retrying);
+
+/* Recounts buckets that a crash or a redelivery may have touched. */
+must_check enum result store_recount(struct store *s, unsigned max_buckets,
+    unsigned *done);
+
+/* -- configuration and other small documents ----------------------------- */
+
+enum store_coll {
+    STORE_ORG, STORE_LAB, STORE_CATEGORY, STORE_ACTION, STORE_DEVELOPER,
+    STORE_INTEGRATION, STORE_API_KEY, STORE_VIEW, STORE_AUDIT,
+    STORE_DEAD_LETTER, STORE_EVENT, STORE_IDEMPOTENCY, STORE_RETRY_JOB,
+    STORE_META, STORE_COLL_COUNT
+};
+
+/* "org", "action_category" ...: names of design section 2 */
+const char *store_coll_name(enum store_coll c);
+
+struct store_doc {
+    struct slice  id;                      /* text; integers in decimal */
+    int64_t       version;                 /* from 1; the ETag */
+    int64_t       org_id;                  /* owner, LOGDOC_NONE: platform */
+    int64_t       created_us, updated_us;
+    int64_t       expires_us;              /* LOGDOC_NONE: never */
+    struct slice  body;                    /* JSON object, or bytes (dead) */
+};
+
+/*
+ * VERSION 0: must not exist yet (RESULT_CONFLICT).  n: replaces version n only.
+ * -1: whatever is there.  *version is the new one.
+ */
+must_check enum result store_doc_put(struct store *s, enum store_coll c,
+    const struct store_doc *d, int64_t if_version, int64_t *version);
+must_check enum result store_doc_get(struct store *s, enum store_coll c,
+    struct slice id, struct arena *a, struct store_doc *out);
+must_check enum result store_doc_delete(struct store *s, enum store_coll c,
+    struct slice id, int64_t if_version);
+
+/* Ordered by id, after AFTER ("" from the start; descending: before). */
+must_check enum result store_doc_list(struct store *s, enum store_coll c,
+    int64_t org_id, struct slice after, bool descending, unsigned limit,
+    struct arena *a, struct store_doc **out, size_t *n);
+
+/* Grows with every change of a configuration collection: caches ask it. */
+must_check enum result store_config_version(struct store *s, int64_t *v);
+
+/* -- upkeep -------------------------------------------------------------- */
+
+/* Deletes up to MAX expired logs and documents; *done how many. */
+must_check enum result store_expire(struct store *s, int64_t now_us,
+    unsigned max, unsigned *done);
+
+struct store_stats {
+    int64_t  logs, bytes, oldest_us;
+    int64_t  dead_letters;
+};
+
+must_check enum result store_stats(struct store *s, struct store_stats *out);
+
+/* The ops table that store_sqlite.c and store_mongo.c define is in
+ * store_ops.h; the functions above are its thin front in store.c. */
+
+#endif /* STORE_H */
