@@ -35,6 +35,11 @@ int log_status_parse(struct slice s);
 #define LOG_FLAG_UNCONFIRMED    0x08       /* "unconfirmed": no ACK was asked */
 #define LOG_FLAG_DUPLICATE      0x10       /* "duplicate": the peer had it */
 #define LOG_FLAG_BAD_REPLAY     0x20       /* "bad_replay": signature wrong */
+#define LOG_FLAG_COUNT          6
+
+/* The word of bit 1 << BIT; the bit of a word, 0 for an unknown one. */
+const char *log_flag_text(unsigned bit);
+uint32_t log_flag_parse(struct slice s);
 
 struct log_pair {                          /* a business reference or field */
     struct slice  name, value;
