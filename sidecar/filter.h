@@ -1,7 +1,18 @@
 /*
  * What to look for: the filter grammar of REST, the CLI and saved views as
- * values that both stores translate.  Terms on one field with EQ are or-ed;
- * terms with NE all exclude; everything else is and-ed.
+ * values that both stores translate.  EQ, CLASS and NULL terms on one field (and,
+ * for references, one name) are or-ed; NE, NOT_CLASS and NOT_NULL all exclude;
+ * everything else is and-ed.
+ *
+ * A null is never EQ, GT .. and always NE: http=!404 shows logs without an
+ * answer too.  For a reference, EQ: some reference of that name has the text; NE:
+ * none has it.
+ *
+ * What a term holds: numbers in num (DURATION_MS in milliseconds, compared with
+ * duration_us as num * 1000, never EQ; ERROR the fingerprint's 64 bits; FLAG
+ * one bit of logdoc.flags), enums as their value in num; all else in text (ID
+ * is a well-formed UUID).  NULL occurs on HTTP, ACTION, CATEGORY, LAB, ORG and
+ * ERROR.
  */
 
 #ifndef FILTER_H
@@ -72,11 +83,17 @@ must_check enum result filter_add(struct filter *f, struct slice name,
 
 void filter_init(struct filter *f, const struct scope *scope);
 
+/* Is a thing of that org and lab (LOGDOC_NONE: null) visible in the scope? */
+bool scope_sees(const struct scope *sc, int64_t org_id, int64_t lab_id);
+
 /* True when only fields that heatmap buckets know are used (and no q). */
 bool filter_is_bucket(const struct filter *f);
 
-/* The pure meaning, for live streams and tests: does the log match?  q is
- * looked for in url, refs, error message and ids, not in bodies. */
+/*
+ * The pure meaning, for live streams and tests: does the log match?  q is
+ * looked for, ASCII case ignored, in url, values of refs, error message and ids
+ * (id, event, batch, message, trace), not in bodies.
+ */
 bool filter_match(const struct filter *f, const struct logdoc *d);
 
 /* A hash of all but the cursor's own fields, for cursor checks. */
