@@ -34,7 +34,7 @@ CAPTURE_OBJ := $(patsubst ngx_module/%.c,$(B)/obj/%.o,$(CAPTURE_SRC))
 
 UNIT        := $(patsubst t/unit/%.c,$(B)/unit/%,$(wildcard t/unit/*.c))
 
-.PHONY: all module sidecar unit clean
+.PHONY: all module sidecar unit test clean
 
 all: $(if $(wildcard config),module) $(if $(wildcard sidecar/main.c),sidecar)
 
@@ -74,6 +74,13 @@ $(B)/ngx_http_capture_module.so: $(MODULE_SRC)
 	    --builddir=$(CURDIR)/$(B)/nginx >$(CURDIR)/$(B)/nginx.log
 	$(MAKE) -C $(NGX_SRC) -f $(CURDIR)/$(B)/nginx/Makefile modules
 	cp $(B)/nginx/ngx_http_capture_module.so $@
+
+# T= names one file or several; a C source means its program
+T           ?=
+TESTS        = $(if $(T),$(patsubst t/unit/%.c,$(B)/unit/%,$(T)),-r t)
+
+test: all unit
+	IDASH_BUILD=$(B) IDASH_SANITIZE=$(SANITIZE) prove $(TESTS)
 
 clean:
 	rm -rf build
