@@ -20,7 +20,7 @@ ALL_CFLAGS := -std=c11 -D_GNU_SOURCE $(WARNINGS) $(HARDEN) $(CFLAGS) \
 ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack \
               $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
 PKG_CFLAGS  = $(shell pkg-config --cflags $(PKGS) | sed 's/-I/-isystem /g')
-PKG_LIBS    = $(shell pkg-config --libs $(PKGS)) -ljq -lpthread
+PKG_LIBS    = $(shell pkg-config --libs $(PKGS)) -ljq -lpthread -lm
 
 # sidecar/main*.c hold a main(); everything else is the library of the tests
 SIDECAR_SRC := $(wildcard sidecar/*.c)

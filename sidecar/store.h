@@ -13,6 +13,7 @@
 
 #include "buf.h"
 #include "filter.h"
+#include "heatmap.h"
 #include "logdoc.h"
 
 struct store;
@@ -85,10 +86,8 @@ must_check enum result store_logs_count(struct store *s,
 
 /* -- counts -------------------------------------------------------------- */
 
-#define HIST_SLOTS  48                     /* see heatmap.h */
-
 struct store_cell {
-    struct slice  key;                     /* value of BY, "" when NONE */
+    struct slice  key;                     /* value of BY as text, "" none */
     int64_t       at_us;                   /* start of the slot */
     int64_t       ok, fail;
     uint32_t      hist[HIST_SLOTS];        /* of durations */
@@ -100,7 +99,9 @@ enum store_by { STORE_BY_NONE, STORE_BY_ENDPOINT, STORE_BY_ACTION,
 /*
  * Sums buckets that match (only bucket fields count) into slots of SLOT_US
  * (multiple of 5 min, aligned to UTC + OFFSET_US).  Cells come in the arena,
- * unordered.  WITH_HIST false leaves hist 0.
+ * unordered.  WITH_HIST false leaves hist 0.  Terms on fields that buckets do
+ * not know are ignored; the bucket that holds from_us counts whole.  How a log
+ * counts: heatmap_count_of.
  */
 must_check enum result store_cells(struct store *s, const struct filter *f,
     enum store_by by, int64_t slot_us, int64_t offset_us, bool with_hist,
@@ -166,7 +167,10 @@ must_check enum result store_doc_get(struct store *s, enum store_coll c,
 must_check enum result store_doc_delete(struct store *s, enum store_coll c,
     struct slice id, int64_t if_version);
 
-/* Ordered by id, after AFTER ("" from the start; descending: before). */
+/*
+ * Ordered by the bytes of id, after AFTER ("" from the start; descending:
+ * before).  ORG_ID LOGDOC_NONE: of every owner; else what that org owns.
+ */
 must_check enum result store_doc_list(struct store *s, enum store_coll c,
     int64_t org_id, struct slice after, bool descending, unsigned limit,
     struct arena *a, struct store_doc **out, size_t *n);
@@ -188,6 +192,6 @@ struct store_stats {
 must_check enum result store_stats(struct store *s, struct store_stats *out);
 
 /* The ops table that store_sqlite.c and store_mongo.c define is in
- * store_ops.h; the functions above are its thin front in store.c. */
+ * store_ops.h; the functions above are its thin front in store_ops.c. */
 
 #endif /* STORE_H */
