@@ -57,6 +57,10 @@ must_check enum result config_load(const char *path, struct config **out,
     char *err, size_t errlen);
 void config_destroy(struct config *c);
 
+/* True when keys differ that SIGHUP cannot take over; *name is the first. */
+bool config_needs_restart(struct config *before, struct config *after,
+    const char **name);
+
 /* The sample file, every key with its sentence and default, on stdout. */
 void config_print_sample(void);
 /* The reference for the man page and README: markdown table. */
