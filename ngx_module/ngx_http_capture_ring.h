@@ -120,20 +120,32 @@ struct capture_piece {                     /* then name, then value, no pad */
 
 /*
  * Creates DIR/PID-RANDOM.ring (0600, O_EXCL, flock held for life) of SIZE
- * bytes of frames, fully allocated, MADV_DONTDUMP.  When the tmpfs is full the
- * ring is anonymous memory and *warning says so (static text, else NULL).
- * Returns NULL with errno when there is no memory at all.
+ * bytes of frames (rounded up to whole pages), fully allocated, MADV_DONTDUMP.
+ * When the tmpfs is full or DIR cannot be used, the ring is anonymous memory
+ * and *warning says so (static text, else NULL).  Returns NULL with errno when
+ * there is no memory at all.
  */
 struct capture_ring *capture_ring_create(const char *dir, size_t size,
     const char **warning);
 
-/* Unmaps; unlinks the file when all is released, else leaves it to adopters. */
+/*
+ * Opens an orphan for adoption: takes its lock and checks all that its header
+ * says.  NULL with errno: EWOULDBLOCK when its worker lives, EPROTO when it is
+ * no ring of this layout.
+ */
+struct capture_ring *capture_ring_open(int dirfd, const char *name);
+
+/*
+ * Unmaps; unlinks the file when all is released, else leaves it to adopters
+ * with the pages of released frames given back.
+ */
 void capture_ring_destroy(struct capture_ring *ring);
 
 /*
  * Stores a rule set (opaque to the ring, see ngx_http_capture_redact.h) in the
  * ring's own rule area and returns its number for capture_frame.rules, or -1
  * when the area (256 KB) is full.  Called at start only, before any frame.
+ * capture_ring_rules returns NULL for a number that is none.
  */
 int capture_ring_add_rules(struct capture_ring *ring, const void *rules,
     size_t len);
@@ -142,30 +154,92 @@ const void *capture_ring_rules(struct capture_ring *ring, uint32_t number,
 
 /*
  * Producer.  Reserve gives a contiguous, 8-aligned place for a frame of SIZE
- * bytes (head included) or NULL when full; the caller fills head (but magic,
- * seq, crc) and pieces; commit publishes it.  A reserve without commit is
- * forgotten by the next reserve.
+ * bytes (head included; the frame's size field is set, rounded up to 8) or NULL
+ * when full; the caller fills the head (but magic, size, seq, crc) and pieces;
+ * commit publishes it.  A reserve without commit is forgotten by the next
+ * reserve.  After a NULL, full_reason tells how to count the drop.
  */
 struct capture_frame *capture_ring_reserve(struct capture_ring *ring,
     size_t size);
 void capture_ring_commit(struct capture_ring *ring, struct capture_frame *f);
+enum capture_drop capture_ring_full_reason(struct capture_ring *ring);
 
 /* The loop's counters, to be changed between begin and end only. */
 struct capture_loop_counters *capture_ring_loop_begin(struct capture_ring *r);
 void capture_ring_loop_end(struct capture_ring *ring);
 
 /*
- * Consumer.  Peek walks from a position: set *pos to 0 for the oldest frame not
- * released.  Returns NULL at the end.  A frame that fails its checks ends the
- * walk with *pos unchanged and *bad = 1.
+ * Consumer.  A cursor walks the committed frames; first sets it to the oldest
+ * that is not released.  Next returns NULL at the end.  A frame that fails its
+ * checks ends the walk with the cursor unmoved and *bad = 1; skip then sets the
+ * cursor behind all that was committed and returns how many frames that loses.
  */
-const struct capture_frame *capture_ring_peek(struct capture_ring *ring,
-    uint64_t *pos, int *bad);
+struct capture_cursor {
+    uint64_t  off;                         /* bytes ever, of the frame's start */
+    uint64_t  seq;                         /* frames ever before it */
+};
 
-/* 1 when the consumer must be woken (it said it sleeps): see ship.h. */
+void capture_ring_first(struct capture_ring *ring, struct capture_cursor *c);
+const struct capture_frame *capture_ring_next(struct capture_ring *ring,
+    struct capture_cursor *c, int *bad);
+uint64_t capture_ring_skip(struct capture_ring *ring, struct capture_cursor *c);
+
+/* Frees the space of every frame before the cursor. */
+void capture_ring_release(struct capture_ring *ring,
+    const struct capture_cursor *c);
+
+/* Frames ever committed; frames that have an outcome (acked, spooled, drop). */
+uint64_t capture_ring_committed(struct capture_ring *ring);
+uint64_t capture_ring_taken(struct capture_ring *ring);
+uint64_t capture_ring_released(struct capture_ring *ring);
+
+/* The shipper's counters, as the loop's. */
+struct capture_ship_counters *capture_ring_ship_begin(struct capture_ring *r);
+void capture_ring_ship_end(struct capture_ring *ring);
+
+/*
+ * Which Redis (its run_id, 40 hex digits) last acknowledged, and when by
+ * CLOCK_MONOTONIC: an adopter needs both to know what may be released.
+ */
+#define CAPTURE_RUN_ID  40
+
+void capture_ring_set_acked(struct capture_ring *ring, const char *run_id,
+    int64_t mono_us);
+void capture_ring_get_acked(struct capture_ring *ring,
+    char run_id[CAPTURE_RUN_ID + 1], int64_t *mono_us);
+
+/*
+ * Sleep says that the consumer is about to wait, and returns 0 when something
+ * was committed since SEQ: then it must not.  Awake takes that back.  Asleep,
+ * of the producer after its commits, is 1 once for each sleep.
+ */
+int capture_ring_sleep(struct capture_ring *ring, uint64_t seq);
+void capture_ring_awake(struct capture_ring *ring);
 int capture_ring_asleep(struct capture_ring *ring);
+
+/* The spool takes no more: full_reason answers SPOOL_FULL. */
+void capture_ring_set_spool_full(struct capture_ring *ring, int full);
 
 /* Bytes in use and size, for the thresholds of the spool. */
 void capture_ring_usage(struct capture_ring *ring, size_t *used, size_t *size);
+
+/* 1 when the ring has no file, so that nobody can adopt it. */
+int capture_ring_anonymous(struct capture_ring *ring);
+
+/*
+ * A consistent picture of one ring; of a file that some worker may own, without
+ * its lock (-1 when it is no ring).  Its random id tells rings apart.
+ */
+struct capture_ring_state {
+    uint64_t  id;
+    uint64_t  committed;
+    struct capture_loop_counters  loop;
+    struct capture_ship_counters  ship;
+};
+
+void capture_ring_state(struct capture_ring *ring,
+    struct capture_ring_state *out);
+int capture_ring_state_file(int dirfd, const char *name,
+    struct capture_ring_state *out);
 
 #endif /* NGX_HTTP_CAPTURE_RING_H */
