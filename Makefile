@@ -2,7 +2,7 @@
 
 SHELL      := /bin/bash
 SANITIZE   ?=
-B          := build$(if $(SANITIZE),/sanitize)
+BUILD      := build$(if $(SANITIZE),/sanitize)
 CC         ?= gcc
 PKGS       := hiredis jansson libcurl libmongoc-1.0 sqlite3 libmicrohttpd \
               libconfuse libzstd openssl
@@ -12,77 +12,113 @@ WARNINGS   := -Wall -Wextra -Wpedantic -Wstrict-prototypes \
 HARDEN     := -fstack-protector-strong -fstack-clash-protection \
               -fcf-protection -fPIE -Werror=format-security
 CFLAGS     ?= -O2 -g
+SANFLAGS   := $(if $(SANITIZE),-fsanitize=$(SANITIZE) \
+              -fno-sanitize-recover=all -fno-omit-frame-pointer)
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE $(WARNINGS) $(HARDEN) $(CFLAGS) \
-              $(if $(SANITIZE),-fsanitize=$(SANITIZE) \
-              -fno-sanitize-recover=all -fno-omit-frame-pointer, \
-              -D_FORTIFY_SOURCE=2) \
+              $(if $(SANITIZE),$(SANFLAGS),-D_FORTIFY_SOURCE=2) \
               -Ingx_module -Isidecar
 ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack \
               $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
 PKG_CFLAGS  = $(shell pkg-config --cflags $(PKGS) | sed 's/-I/-isystem /g')
 PKG_LIBS    = $(shell pkg-config --libs $(PKGS)) -ljq -lpthread -lm
 
-# sidecar/main*.c hold a main(); everything else is the library of the tests
+# sidecar/main.c and jq_main.c hold a main(); the rest is the tests' library
 SIDECAR_SRC := $(wildcard sidecar/*.c)
-SIDECAR_OBJ := $(patsubst sidecar/%.c,$(B)/obj/%.o,$(SIDECAR_SRC))
-SIDECAR_LIB := $(filter-out $(B)/obj/main.o $(B)/obj/jq_main.o,$(SIDECAR_OBJ))
+SIDECAR_OBJ := $(patsubst sidecar/%.c,$(BUILD)/obj/%.o,$(SIDECAR_SRC))
+SIDECAR_LIB := $(filter-out $(BUILD)/obj/main.o $(BUILD)/obj/jq_main.o,\
+               $(SIDECAR_OBJ))
 
 # the module's files that know no nginx
 CAPTURE_SRC := $(foreach n,ring ship redact record redis spool crc, \
-               $(wildcard ngx_module/ngx_http_capture_$(n).c))
-CAPTURE_OBJ := $(patsubst ngx_module/%.c,$(B)/obj/%.o,$(CAPTURE_SRC))
+               $(wildcard ngx_module/ngx_http_capture_$(n)*.c))
+CAPTURE_OBJ := $(patsubst ngx_module/%.c,$(BUILD)/obj/%.o,$(CAPTURE_SRC))
 
-UNIT        := $(patsubst t/unit/%.c,$(B)/unit/%,$(wildcard t/unit/*.c))
+UNIT        := $(patsubst t/unit/%.c,$(BUILD)/unit/%,$(wildcard t/unit/*.c))
+TOOLS       := $(patsubst t/lib/%.c,$(BUILD)/tools/%,$(wildcard t/lib/*.c))
 
-.PHONY: all module sidecar unit test clean
+.PHONY: help all module sidecar ui unit tools clean
 
+help:
+	@sed -n 's/^#: //p' $(MAKEFILE_LIST) | sort
+
+#: all              module and sidecar, as far as their sources are there
 all: $(if $(wildcard config),module) $(if $(wildcard sidecar/main.c),sidecar)
 
-sidecar: $(B)/integrationd
+#: sidecar          build/integrationd
+sidecar: $(BUILD)/integrationd
 
-$(B)/integrationd: $(SIDECAR_OBJ)
-	$(CC) $(ALL_LDFLAGS) -o $@ $(filter-out $(B)/obj/jq_main.o,$^) $(PKG_LIBS)
+$(BUILD)/integrationd: $(SIDECAR_OBJ)
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter-out $(BUILD)/obj/jq_main.o,$^) \
+	    $(PKG_LIBS)
 
-$(B)/obj/%.o: sidecar/%.c | $(B)/obj
+$(BUILD)/obj/%.o: sidecar/%.c | $(BUILD)/obj
 	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/obj/%.o: ngx_module/%.c | $(B)/obj
+$(BUILD)/obj/%.o: ngx_module/%.c | $(BUILD)/obj
 	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/obj $(B)/unit:
+$(BUILD)/obj $(BUILD)/unit $(BUILD)/tools $(BUILD)/replay $(BUILD)/fuzz:
 	mkdir -p $@
 
 # unit tests: one program a file, cmocka, TAP
 unit: $(UNIT)
 
-$(B)/unit/%: t/unit/%.c $(SIDECAR_LIB) $(CAPTURE_OBJ) | $(B)/unit
+$(BUILD)/unit/%: t/unit/%.c $(SIDECAR_LIB) $(CAPTURE_OBJ) | $(BUILD)/unit
 	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) -Wno-missing-prototypes \
 	    $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< \
 	    $(SIDECAR_LIB) $(CAPTURE_OBJ) -lcmocka $(PKG_LIBS)
+
+# programs of the harness, such as the load generator
+tools: $(TOOLS)
+
+$(BUILD)/tools/%: t/lib/%.c | $(BUILD)/tools
+	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d \
+	    -o $@ $< -lcrypto -lpthread -lm
 
 # Debian's nginx headers; the result loads into Debian's binary
 NGX_SRC     := /usr/share/nginx/src
 MODULE_SRC  := config $(wildcard ngx_module/*.c ngx_module/*.h)
 
-module: $(B)/ngx_http_capture_module.so
+#: module           build/ngx_http_capture_module.so, for Debian's nginx
+module: $(BUILD)/ngx_http_capture_module.so
 
-$(B)/ngx_http_capture_module.so: $(MODULE_SRC)
-	mkdir -p $(B)/nginx
+ifeq ($(SANITIZE),)
+$(BUILD)/ngx_http_capture_module.so: $(MODULE_SRC)
+	mkdir -p $(BUILD)/nginx
 	cd $(NGX_SRC) && . ./conf_flags && ./configure \
 	    "$${NGX_CONF_FLAGS[@]}" --with-cc-opt="-g -O2 -fPIC" \
 	    --add-dynamic-module=$(CURDIR) \
-	    --builddir=$(CURDIR)/$(B)/nginx >$(CURDIR)/$(B)/nginx.log
-	$(MAKE) -C $(NGX_SRC) -f $(CURDIR)/$(B)/nginx/Makefile modules
-	cp $(B)/nginx/ngx_http_capture_module.so $@
+	    --builddir=$(CURDIR)/$(BUILD)/nginx >$(CURDIR)/$(BUILD)/nginx.log
+	$(MAKE) -C $(NGX_SRC) -f $(CURDIR)/$(BUILD)/nginx/Makefile modules
+	cp $(BUILD)/nginx/ngx_http_capture_module.so $@
+else
+# a sanitized module needs an nginx that is built with it
+$(BUILD)/ngx_http_capture_module.so: $(MODULE_SRC) mk/nginx-build
+	mk/nginx-build bookworm $(BUILD)/nginx-san $(BUILD)/nginx-san.build \
+	    "-O1 -g $(SANFLAGS) -DNGX_DEBUG_PALLOC=1"
+	cp $(BUILD)/nginx-san/ngx_http_capture_module.so $@
+endif
 
-# T= names one file or several; a C source means its program
-T           ?=
-TESTS        = $(if $(T),$(patsubst t/unit/%.c,$(B)/unit/%,$(T)),-r t)
+#: ui               build/dashboard, the web page
+ui: $(if $(wildcard sidecar/dashboard/package.json),build/dashboard/index.html)
 
-test: all unit
-	IDASH_BUILD=$(B) IDASH_SANITIZE=$(SANITIZE) prove $(TESTS)
+UI_SRC       = $(shell find sidecar/dashboard -type f \
+               -not -path "*/node_modules/*" 2>/dev/null)
 
+build/dashboard/index.html: $(UI_SRC) build/dashboard.npm
+	cd sidecar/dashboard && npm run build
+	test -f $@ && touch $@
+
+build/dashboard.npm: sidecar/dashboard/package-lock.json
+	mkdir -p build
+	cd sidecar/dashboard && npm ci --no-audit --no-fund
+	touch $@
+
+#: clean            removes build/; run/ with its data stays
 clean:
 	rm -rf build
 
--include $(wildcard $(B)/obj/*.d $(B)/unit/*.d)
+include mk/test.mk mk/run.mk mk/install.mk
+
+-include $(wildcard $(BUILD)/obj/*.d $(BUILD)/unit/*.d $(BUILD)/tools/*.d \
+    $(BUILD)/fuzz/*.d $(BUILD)/replay/*.d)

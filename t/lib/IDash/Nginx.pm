@@ -61,7 +61,13 @@ sub binary {
     return -x '/usr/sbin/nginx' ? '/usr/sbin/nginx' : 'nginx';
 }
 
-sub module_path { return build_dir() . '/ngx_http_capture_module.so' }
+sub module_path {
+    return $ENV{CAPTURE_MODULE}
+        || build_dir() . '/ngx_http_capture_module.so';
+}
+
+my @VALGRIND = qw(valgrind --quiet --trace-children=yes --leak-check=full
+    --errors-for-leak-kinds=definite --error-exitcode=99);
 
 # nginx -t on texts as of start: (ok, output).
 sub check {
@@ -173,6 +179,7 @@ sub launch {
             . ($self->{opt}{log} || 'info') . ';');
 
     unshift @argv, @{ $self->{opt}{wrap} } if $self->{opt}{wrap};
+    unshift @argv, @VALGRIND if $ENV{IDASH_VALGRIND};
     unlink "$self->{dir}/pid";
     $self->{pid} = IDash::Process::spawn('nginx', \@argv,
         out => "$self->{dir}/error.log", env => $self->{opt}{env});

@@ -1,0 +1,111 @@
+# Tests: prove runs all of them; its line is the last.
+
+.PHONY: test test-run test-mainline test-memcheck fuzz format format-check \
+    check bench
+
+# T= names one file or several; a C source means its program
+T           ?=
+TESTS        = $(if $(T),$(patsubst t/unit/%.c,$(BUILD)/unit/%,$(T)),\
+               $(if $(SANITIZE),$(filter-out t/r%.t,$(wildcard t/*.t)),-r t))
+PROVE        = IDASH_BUILD=$(BUILD) IDASH_SANITIZE=$(SANITIZE) prove \
+               $(if $(CI),--timer)
+
+#: test             every test; T=t/name.t or T=t/unit/name.c: one of them
+test:
+	mk/packages build run test fuzz format \
+	    $(if $(wildcard sidecar/dashboard/package.json),\
+	    $(if $(SANITIZE),,ui test-ui)) $(if $(SANITIZE),source)
+	$(MAKE) test-run
+
+test-run: all unit tools replay $(if $(SANITIZE)$(T),,ui)
+	$(PROVE) $(TESTS)
+
+#: test-mainline    the module's tests on sid's nginx, from its source package
+MAINLINE    := build/mainline
+MODULE_TESTS = $(filter-out t/r%.t,$(wildcard t/capture*.t t/module*.t \
+               t/e2e.t t/harness.t))
+
+test-mainline:
+	mk/packages build run test source
+	$(MAKE) all
+	mk/nginx-build sid $(MAINLINE)/nginx $(MAINLINE)/work "-O2 -g"
+	NGINX_BINARY=$(CURDIR)/$(MAINLINE)/nginx/sbin/nginx \
+	    CAPTURE_MODULE=$(CURDIR)/$(MAINLINE)/nginx/ngx_http_capture_module.so \
+	    $(PROVE) $(if $(T),$(T),$(MODULE_TESTS))
+
+#: test-memcheck    the module's tests with nginx under valgrind
+test-memcheck:
+	mk/packages build run test memcheck
+	$(MAKE) all
+	IDASH_VALGRIND=1 IDASH_HANG=300 $(PROVE) $(if $(T),$(T),$(MODULE_TESTS))
+
+# fuzz targets: libFuzzer by clang; replays of the seeds by gcc in make test
+FUZZ        := $(patsubst t/fuzz/%.c,%,$(filter-out t/fuzz/replay.c,\
+               $(wildcard t/fuzz/*.c)))
+FUZZ_TIME   ?= 60
+FUZZ_SRC     = $(filter-out sidecar/main.c sidecar/jq_main.c,$(SIDECAR_SRC)) \
+               $(CAPTURE_SRC)
+FUZZ_FLAGS   = -fsanitize=fuzzer-no-link,address,undefined \
+               -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+.PHONY: replay
+replay: $(FUZZ:%=$(BUILD)/replay/%)
+
+$(BUILD)/replay/%: t/fuzz/%.c t/fuzz/replay.c $(SIDECAR_LIB) $(CAPTURE_OBJ) \
+    | $(BUILD)/replay
+	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) -Wno-missing-prototypes \
+	    $(ALL_LDFLAGS) -o $@ t/fuzz/$*.c t/fuzz/replay.c \
+	    $(SIDECAR_LIB) $(CAPTURE_OBJ) $(PKG_LIBS)
+
+FUZZ_OBJ     = $(patsubst %.c,build/fuzz/obj/%.o,$(notdir $(FUZZ_SRC)))
+vpath %.c sidecar ngx_module
+
+build/fuzz/obj/%.o: %.c
+	@mkdir -p $(@D)
+	clang-14 -std=c11 -D_GNU_SOURCE -O1 -g $(FUZZ_FLAGS) -Ingx_module \
+	    -Isidecar $(PKG_CFLAGS) -c -o $@ $<
+
+build/fuzz/%: t/fuzz/%.c $(FUZZ_OBJ)
+	clang-14 -std=c11 -D_GNU_SOURCE -O1 -g $(FUZZ_FLAGS) \
+	    -fsanitize=fuzzer -Ingx_module -Isidecar $(PKG_CFLAGS) \
+	    -o $@ $< $(FUZZ_OBJ) $(PKG_LIBS)
+
+#: fuzz             each target for FUZZ_TIME=60 seconds; T=name: one
+fuzz:
+	mk/packages build fuzz
+	$(MAKE) $(addprefix build/fuzz/,$(if $(T),$(T),$(FUZZ)))
+	set -e; for t in $(if $(T),$(T),$(FUZZ)); do \
+	    mkdir -p build/fuzz/corpus/$$t; \
+	    dict=; [ -f t/fuzz/$$t.dict ] && dict=-dict=t/fuzz/$$t.dict; \
+	    seeds=; [ -d t/fuzz/seeds/$$t ] && seeds=t/fuzz/seeds/$$t; \
+	    echo "fuzz $$t $(FUZZ_TIME) s"; \
+	    build/fuzz/$$t -max_total_time=$(FUZZ_TIME) -timeout=10 \
+	        -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 \
+	        -artifact_prefix=build/fuzz/$$t- $$dict \
+	        build/fuzz/corpus/$$t $$seeds; \
+	done
+
+# clang-format 14 cannot align declarations in nginx's manner, so `format` is
+# a small program of our own that mends and checks what all files keep to
+#: format           mends white space; format-check and layers are tests too
+format:
+	.ci/check-format --fix
+
+format-check:
+	.ci/check-format
+
+#: check            layers, format and documentation, without building tests
+check:
+	.ci/check-layers
+	.ci/check-format
+	.ci/check-docs
+
+#: bench            every benchmark; B=capture: one of them
+B           ?=
+bench:
+	mk/packages build run test bench
+	$(MAKE) all tools
+	set -e; for b in $(if $(B),$(wildcard bench/$(B).pl bench/$(B).sh \
+	    bench/$(B)),$(wildcard bench/*.pl bench/*.sh)); do \
+	    IDASH_BUILD=$(BUILD) $$b; \
+	done
