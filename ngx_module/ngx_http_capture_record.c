@@ -21,7 +21,6 @@
 #define KEY_HEX        64
 #define UUID_TEXT_LEN  36
 #define BULK_HEAD      16                  /* "$4294967295\r\n", rounded up */
-#define MASK_GROWTH    (CAPTURE_MAX_SPANS * CAPTURE_MASK_LEN)
 
 struct field {
     const char                  *prefix;   /* of a pair's name, else NULL */
@@ -64,7 +63,7 @@ static const char *const  cut_words[] = {
 #undef CUT_WORD_
 };
 
-enum redact_as { REDACT_NO, REDACT_URI, REDACT_REQ, REDACT_RES };
+enum redact_as { REDACT_NO, REDACT_URI, REDACT_REQ, REDACT_RES, REDACT_VALUE };
 
 /* Pieces that are one field each.  Longer values are cut at MAX. */
 static const struct {
@@ -75,7 +74,7 @@ static const struct {
     [CAPTURE_PIECE_METHOD]      = { RECORD_F_METHOD, REDACT_NO, 64 },
     [CAPTURE_PIECE_HOST]        = { RECORD_F_HOST, REDACT_NO, 1024 },
     [CAPTURE_PIECE_URI]         = { RECORD_F_URI, REDACT_URI,
-                                    RECORD_MAX_URI - MASK_GROWTH },
+                                    RECORD_MAX_URI },
     [CAPTURE_PIECE_PROTOCOL]    = { RECORD_F_PROTOCOL, REDACT_NO, 32 },
     [CAPTURE_PIECE_ROUTE]       = { RECORD_F_ROUTE, REDACT_NO, 256 },
     [CAPTURE_PIECE_CLIENT_IP]   = { RECORD_F_CLIENT_IP, REDACT_NO, 128 },
@@ -85,9 +84,9 @@ static const struct {
     [CAPTURE_PIECE_UP_HEADER]   = { RECORD_F_UP_HEADER, REDACT_NO, 1024 },
     [CAPTURE_PIECE_UP_RESPONSE] = { RECORD_F_UP_RESPONSE, REDACT_NO, 1024 },
     [CAPTURE_PIECE_REQ_HEADERS] = { RECORD_F_REQ_HEADERS, REDACT_REQ,
-                                    RECORD_MAX_HEADERS - MASK_GROWTH },
+                                    RECORD_MAX_HEADERS },
     [CAPTURE_PIECE_RES_HEADERS] = { RECORD_F_RES_HEADERS, REDACT_RES,
-                                    RECORD_MAX_HEADERS - MASK_GROWTH },
+                                    RECORD_MAX_HEADERS },
     [CAPTURE_PIECE_REQ_BODY]    = { RECORD_F_REQ_BODY, REDACT_NO,
                                     RECORD_MAX_BODY },
     [CAPTURE_PIECE_RES_BODY]    = { RECORD_F_RES_BODY, REDACT_NO,
@@ -390,6 +389,52 @@ field_action(struct capture_encoder *e, const char *p, size_t len)
 }
 
 
+/* A header block is cut behind a whole line. */
+static size_t
+block_cut(const char *p, size_t len)
+{
+    const char  *lf;
+
+    lf = memrchr(p, '\n', len);
+    return lf == NULL ? len : (size_t) (lf + 1 - p);
+}
+
+
+/*
+ * Masks may be longer than what they hide: returns how much of the value may
+ * be kept for the masked text to stay within MAX.
+ */
+static size_t
+redact(const struct capture_rules *rules, enum redact_as as, const char *p,
+    size_t len, size_t max, struct capture_spans *spans)
+{
+    size_t  over;
+
+    for ( ;; ) {
+        if (as == REDACT_URI) {
+            capture_redact_uri(rules, p, len, spans);
+
+        } else if (as == REDACT_VALUE) {
+            capture_redact_value(rules, p, len, spans);
+
+        } else {
+            capture_redact_headers(rules, p, len, spans);
+        }
+
+        if (capture_spans_length(spans, len) <= max) {
+            return len;
+        }
+
+        over = capture_spans_length(spans, len) - max;
+        len = over < len ? len - over : 0;
+
+        if (as == REDACT_REQ || as == REDACT_RES) {
+            len = block_cut(p, len);
+        }
+    }
+}
+
+
 static void
 field_pair(struct capture_encoder *e, const struct capture_rules *rules,
     int is_ref, const char *name, size_t name_len, const char *value,
@@ -415,8 +460,8 @@ field_pair(struct capture_encoder *e, const struct capture_rules *rules,
         }
     }
 
-    if (len > RECORD_MAX_VALUE - MASK_GROWTH) {
-        len = RECORD_MAX_VALUE - MASK_GROWTH;
+    if (len > RECORD_MAX_VALUE) {
+        len = RECORD_MAX_VALUE;
     }
 
     field = field_add(e, RECORD_F_VERSION, value, len);
@@ -425,8 +470,8 @@ field_pair(struct capture_encoder *e, const struct capture_rules *rules,
     }
 
     spans = &e->pair_spans[e->npairs++];
-    capture_redact_value(rules, value, len, spans);
-
+    field->len = redact(rules, REDACT_VALUE, value, len, RECORD_MAX_VALUE,
+                        spans);
     field->prefix = prefix;
     field->prefix_len = strlen(prefix);
     field->name = name;
@@ -435,55 +480,35 @@ field_pair(struct capture_encoder *e, const struct capture_rules *rules,
 }
 
 
-/* A header block is cut behind a whole line. */
-static size_t
-block_cut(const char *p, size_t len)
-{
-    const char  *lf;
-
-    lf = memrchr(p, '\n', len);
-    return lf == NULL ? len : (size_t) (lf + 1 - p);
-}
-
-
-static struct field *
+static void
 field_text(struct capture_encoder *e, const struct capture_rules *rules,
     unsigned type, const char *p, size_t len)
 {
     struct capture_spans  *spans;
     struct field          *field;
-    unsigned               redact;
+    enum redact_as         as;
+    size_t                 max;
 
-    redact = piece_table[type].redact;
+    as = (enum redact_as) piece_table[type].redact;
+    max = piece_table[type].max;
 
-    if (len > piece_table[type].max) {
-        len = piece_table[type].max;
-        if (redact == REDACT_REQ || redact == REDACT_RES) {
-            len = block_cut(p, len);
-        }
+    if (len > max) {
+        len = as == REDACT_REQ || as == REDACT_RES ? block_cut(p, max) : max;
     }
 
     field = field_add(e, (enum record_field) piece_table[type].field, p, len);
-    if (field == NULL || redact == REDACT_NO) {
-        return field;
+    if (field == NULL || as == REDACT_NO) {
+        return;
     }
 
-    spans = &e->spans[redact - 1];
+    spans = &e->spans[as - REDACT_URI];
+    field->len = redact(rules, as, p, len, max, spans);
     field->spans = spans;
 
-    if (redact == REDACT_URI) {
-        capture_redact_uri(rules, p, len, spans);
-        return field;
-    }
-
-    capture_redact_headers(rules, p, len, spans);
-
-    if (redact == REDACT_REQ) {
+    if (as == REDACT_REQ) {
         e->headers = p;
-        e->headers_len = len;
+        e->headers_len = field->len;
     }
-
-    return field;
 }
 
 
@@ -517,7 +542,7 @@ piece_add(struct capture_encoder *e, const struct capture_rules *rules,
         return 0;
     }
 
-    (void) field_text(e, rules, piece->type, value, piece->len);
+    field_text(e, rules, piece->type, value, piece->len);
     return 0;
 }
 
