@@ -7,6 +7,8 @@
 #ifndef REDIS_H
 #define REDIS_H
 
+#include <stdbool.h>
+
 #include <hiredis/hiredis.h>
 
 #include "config.h"
@@ -33,6 +35,23 @@ void redis_fail(struct redis *r, const char *what);
  * INVALID (the command itself is wrong).  OK for any other reply.
  */
 enum result redis_reply_result(struct redis *r, const redisReply *reply);
+
+/* A reply may be that long together; more closes the connection. */
+#define REDIS_MAX_REPLY  (64 * 1024 * 1024)
+
+/*
+ * Queues a command for the next redis_read; false after redis_fail.
+ */
+bool redis_append(struct redis *r, int argc, const char **argv,
+    const size_t *len);
+
+/*
+ * Sends what is queued and reads one reply within config.redis_timeout plus
+ * WAIT_US, by a deadline over all of it.  UNAVAILABLE, TOO_BIG (over MAX
+ * bytes): the connection is closed and every reply due with it is unknown.
+ */
+must_check enum result redis_read(struct redis *r, int64_t wait_us, size_t max,
+    redisReply **out);
 
 /* One command by argv, its reply freed by the caller; NULL after redis_fail. */
 redisReply *redis_argv(struct redis *r, int argc, const char **argv,

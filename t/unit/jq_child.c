@@ -121,7 +121,7 @@ runaways_are_ended(void **state)
     check(JQ_TRANSFORM, "\"x\" * 2000000", "{}", RESULT_TOO_BIG, "1 MB");
     check(JQ_TRANSFORM, ".a", "{\"a\":3}", RESULT_OK, "3");
     check(JQ_FILTER, "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!\""
-        " | test(\"^(a+)+$\")", "{}", RESULT_OK, NULL);
+        " | test(\"^(a+)+$\")", "{}", RESULT_INVALID, "retry-limit");
 }
 
 
