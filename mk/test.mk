@@ -28,7 +28,7 @@ MODULE_TESTS = $(filter-out t/r%.t,$(wildcard t/capture*.t t/module*.t \
 test-mainline:
 	mk/packages build run test source
 	$(MAKE) all
-	mk/nginx-build sid $(MAINLINE)/nginx $(MAINLINE)/work "-O2 -g"
+	mk/nginx-build sid,trixie $(MAINLINE)/nginx $(MAINLINE)/work "-O2 -g"
 	NGINX_BINARY=$(CURDIR)/$(MAINLINE)/nginx/sbin/nginx \
 	    CAPTURE_MODULE=$(CURDIR)/$(MAINLINE)/nginx/ngx_http_capture_module.so \
 	    $(PROVE) $(if $(T),$(T),$(MODULE_TESTS))
