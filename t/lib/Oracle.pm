@@ -1,0 +1,314 @@
+package Oracle;
+
+# The judge of the storm tests.  A load generator keeps (id, sha256) of every
+# finished request; the judge compares them with what the stream or the store
+# holds: 0 lost, 0 twice, equal payloads.  Each storm prints its figures.
+#
+#     my $o = Oracle->new(name => 'r02', nginx => $nginx);
+#     my $load = $o->load(rate => 2000, seconds => 10);
+#     .. faults ..
+#     my $sum = $load->finish;
+#     $o->judge_store($sidecar, unfinished => $sum->{unfinished});
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use Test::More;
+
+use IDash;
+
+our @EXPORT_OK = qw(scale);
+
+# A tenth of the size by default; SCALE=1 is the whole.
+sub scale {
+    my ($n) = @_;
+
+    my $scaled = $n * ($ENV{SCALE} || 0.1);
+    return $scaled < 1 ? 1 : int($scaled + 0.5);
+}
+
+sub new {
+    my ($class, %opt) = @_;
+
+    die "Oracle: name and nginx are needed\n" if !$opt{name} || !$opt{nginx};
+    return bless { loads => [], %opt }, $class;
+}
+
+# The location that the storms use: an upstream that answers by itself, behind
+# a captured proxy that tells the capture id.
+sub location {
+    my ($class, %opt) = @_;
+
+    my $upstream = $opt{upstream} || 'unix:{{dir}}/www/up.s:';
+    my $more = $opt{capture} // 'capture on;';
+    return <<"EOF_CONF";
+            $more
+            add_header X-Capture-Id \$capture_id always;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_pass http://$upstream;
+EOF_CONF
+}
+
+# An upstream{} and server{} inside http{}: 1 KB of JSON for whatever comes.
+sub http {
+    my $body = '{"ok":true,"pad":"' . 'x' x 1000 . '"}';
+
+    return <<"EOF_CONF";
+    upstream storm {
+        server unix:{{dir}}/www/up.s;
+        keepalive 64;
+    }
+    server {
+        listen unix:{{dir}}/www/up.s;
+        location / {
+            default_type application/json;
+            return 200 '$body';
+        }
+    }
+EOF_CONF
+}
+
+# nginx for a storm: the above, the counters, whatever is added.
+sub nginx {
+    my ($class, %opt) = @_;
+
+    my $location = delete $opt{location}
+        // $class->location(upstream => 'storm');
+    my $http = $class->http . (delete $opt{http} || '');
+    my $server = '        location = /capture_status { capture_status; }'
+        . "\n" . (delete $opt{server} || '');
+
+    return IDash::Nginx->start(http => $http, location => $location,
+        server => $server, connections => 4096, log => 'notice', %opt);
+}
+
+# Starts the load; see t/lib/load.c.  finish() waits for its end.
+sub load {
+    my ($self, %opt) = @_;
+
+    my $n = @{ $self->{loads} };
+    my $file = IDash::Process::dir() . "/load$n";
+    my @argv = (build_dir() . '/tools/load', '-a',
+        $opt{addr} || $self->{nginx}->addr, '-o', "$file.ids",
+        '-c', $opt{connections} || 32, '-s', $opt{seed} || $n + 1);
+
+    push @argv, '-r', $opt{rate} if $opt{rate};
+    push @argv, '-n', $opt{count} if $opt{count};
+    push @argv, '-t', $opt{seconds} if $opt{seconds};
+    push @argv, '-b', $opt{body} if $opt{body};
+    push @argv, '-p', $opt{path} if $opt{path};
+    push @argv, '-k' if $opt{no_keep};
+
+    my $load = bless {
+        file => "$file.ids", out => "$file.out",
+        pid => IDash::Process::spawn('load', \@argv, out => "$file.out"),
+    }, 'Oracle::Load';
+
+    push @{ $self->{loads} }, $load;
+    return $load;
+}
+
+# All that the loads were promised: id => sha256; and what has no answer.
+sub promised {
+    my ($self) = @_;
+    my (%sha, $unfinished, $nameless);
+
+    $unfinished = $nameless = 0;
+    for my $load (@{ $self->{loads} }) {
+        open my $fh, '<', $load->{file} or die "$load->{file}: $!";
+        while (<$fh>) {
+            my (undef, $id, $sha, $status) = split;
+
+            if ($status == 0) {
+                $unfinished++;
+
+            } elsif ($id eq '-') {
+                $nameless++;
+
+            } else {
+                $sha{$id} = $sha;
+            }
+        }
+
+        $unfinished += $load->{summary}{retried} if $load->{summary};
+    }
+
+    return (\%sha, $unfinished, $nameless);
+}
+
+# Rows of the store: [id, sha, bytes, cut, http, status]
+sub store_rows {
+    my ($class, $store) = @_;
+
+    open my $fh, '-|', build_dir() . '/tools/rows', $store
+        or die "rows: $!";
+    my @rows = map { [ split ] } <$fh>;
+    close $fh or die "rows of $store failed\n";
+    return @rows;
+}
+
+# Rows of a Redis stream, in the same shape.
+sub stream_rows {
+    my ($class, $redis, $stream) = @_;
+
+    require Digest::SHA;
+    my @rows;
+    my $from = '-';
+
+    while (1) {
+        my @some = $redis->entries($stream || 'idash:capture',
+            from => $from, count => 1000);
+
+        for my $entry (@some) {
+            my $f = $entry->[1];
+            push @rows, [ $f->{id},
+                Digest::SHA::sha256_hex($f->{request_body} // ''),
+                $f->{request_bytes} // -1, $f->{request_cut} // '-',
+                $f->{status}, '-' ];
+        }
+
+        last if @some < 1000;
+        $from = "($some[-1][0]";
+    }
+
+    return @rows;
+}
+
+# Waits until the store holds all that was promised, or nothing comes any more.
+sub settle {
+    my ($self, $count, %opt) = @_;
+
+    my ($sha) = $self->promised;
+    my $want = keys %$sha;
+    my ($last, $since) = (-1, now());
+    my $quiet = $opt{quiet} || 20;
+
+    while (1) {
+        my $have = $count->();
+        return $have if $have >= $want;
+        ($last, $since) = ($have, now()) if $have != $last;
+        return $have if now() - $since > $quiet;
+        Time::HiRes::sleep(0.1);
+    }
+}
+
+# The verdict: lost, twice, payloads.  %allow: extra => rows that no promise
+# covers (unfinished requests, other traffic), lost => so many at most.
+sub judge {
+    my ($self, $rows, %allow) = @_;
+
+    my $name = $self->{name};
+    my ($sha, $unfinished, $nameless) = $self->promised;
+    my (%seen, $twice, $bad, $extra);
+
+    $twice = $bad = $extra = 0;
+    for my $row (@$rows) {
+        my ($id, $have, undef, $cut) = @$row;
+
+        if ($seen{$id}++) {
+            $twice++;
+
+        } elsif (!exists $sha->{$id}) {
+            $extra++;
+
+        } elsif ($have ne $sha->{$id} && $cut eq '-') {
+            $bad++;
+        }
+    }
+
+    my $lost = grep { !$seen{$_} } keys %$sha;
+    my $may_lose = $allow{lost} || 0;
+    my $may_add = $unfinished + ($allow{extra} || 0);
+
+    figure("$name.finished", scalar keys %$sha, 'requests');
+    figure("$name.unfinished", $unfinished, 'requests');
+    figure("$name.lost", $lost, 'records');
+    figure("$name.dup", $twice, 'records');
+    figure("$name.bad_sha", $bad, 'records');
+
+    ok(scalar keys %$sha > 0, 'requests were made');
+    is($nameless, 0, 'each answer named its record');
+    cmp_ok($lost, '<=', $may_lose, "lost <= $may_lose");
+    is($twice, 0, 'none twice');
+    is($bad, 0, 'payloads are equal');
+    cmp_ok($extra, '<=', $may_add, "no more than $may_add that none asked for");
+
+    return { lost => $lost, twice => $twice, bad => $bad, extra => $extra };
+}
+
+# The verdict on a sidecar's store, once it has settled.
+sub judge_store {
+    my ($self, $sidecar, %allow) = @_;
+
+    my $store = $sidecar->store;
+    $self->settle(sub { $self->count_rows($store) }, %allow);
+    return $self->judge([ $self->store_rows($store) ], %allow);
+}
+
+# The verdict on the stream itself, where no sidecar runs.
+sub judge_stream {
+    my ($self, $redis, %allow) = @_;
+
+    $self->settle(sub { $redis->call('XLEN', 'idash:capture') }, %allow);
+    return $self->judge([ $self->stream_rows($redis) ], %allow);
+}
+
+sub count_rows {
+    my ($self, $store) = @_;
+
+    if ($store =~ /^sqlite:(.*)/) {
+        my $n = `sqlite3 -readonly -cmd '.timeout 5000' '$1' 'select count(*) from integration_directory' 2>/dev/null`;
+        return $n =~ /^(\d+)/ ? $1 : 0;
+    }
+
+    return scalar $self->store_rows($store);
+}
+
+# The counters add up: A1.
+sub counters_add_up {
+    my ($self, $status) = @_;
+
+    $status ||= $self->{nginx}->status;
+    is($status->{captured}, $status->{acked} + $status->{queued}
+        + $status->{spooled} + $status->{dropped},
+        'captured == acked + queued + spooled + dropped')
+        or diag to_json($status);
+    return $status;
+}
+
+package Oracle::Load;
+
+use IDash;
+
+# Requests answered so far.
+sub done {
+    my ($self) = @_;
+
+    return 0 if !-e $self->{file};
+    open my $fh, '<', $self->{file} or return 0;
+    my $n = 0;
+    $n++ while <$fh>;
+    return $n;
+}
+
+sub running { return IDash::Process::alive($_[0]{pid}) }
+
+# Ends by itself, or is told to; the summary of load.c.
+sub finish {
+    my ($self, %opt) = @_;
+
+    kill 'TERM', $self->{pid} if $opt{now};
+    wait_for(sub { !$self->running }, $opt{limit} || 300)
+        or die "the load does not end\n";
+
+    my $text = read_file($self->{out});
+    $self->{summary} = eval { from_json($text) }
+        or die "load said: $text\n";
+    return $self->{summary};
+}
+
+sub stop { return $_[0]->finish(now => 1) }
+
+1;
