@@ -56,6 +56,11 @@ $(BUILD)/integrationd-jq: sidecar/jq_main.c sidecar/jq_wire.h | $(BUILD)/obj
 	$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(HARDEN) -O2 -g -Isidecar \
 	    -pie -Wl,-z,relro,-z,now -o $@ $< -ljq
 
+# under SANITIZE= too: its seccomp filter would kill a sanitizer's start
+$(BUILD)/integrationd-jq: sidecar/jq_main.c sidecar/jq_wire.h | $(BUILD)/obj
+	$(CC) $(filter-out $(SANFLAGS),$(ALL_CFLAGS)) $(PKG_CFLAGS) \
+	    $(filter-out -fsanitize=%,$(ALL_LDFLAGS)) -o $@ $< -ljq
+
 $(BUILD)/obj/%.o: sidecar/%.c | $(BUILD)/obj
 	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
 
@@ -79,6 +84,12 @@ tools: $(TOOLS)
 $(BUILD)/tools/%: t/lib/%.c | $(BUILD)/tools
 	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d \
 	    -o $@ $< -lcrypto -lpthread -lm
+
+# rows reads what the store holds, by the store's own interface
+$(BUILD)/tools/rows: t/lib/rows.c $(SIDECAR_LIB) $(CAPTURE_OBJ) \
+    | $(BUILD)/tools
+	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d \
+	    -o $@ $< $(SIDECAR_LIB) $(CAPTURE_OBJ) $(PKG_LIBS)
 
 # Debian's nginx headers; the result loads into Debian's binary
 NGX_SRC     := /usr/share/nginx/src
