@@ -51,11 +51,6 @@ $(BUILD)/integrationd: $(SIDECAR_OBJ)
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter-out $(BUILD)/obj/jq_main.o,$^) \
 	    $(PKG_LIBS)
 
-# never sanitized: its limit of address space leaves ASan no room
-$(BUILD)/integrationd-jq: sidecar/jq_main.c sidecar/jq_wire.h | $(BUILD)/obj
-	$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(HARDEN) -O2 -g -Isidecar \
-	    -pie -Wl,-z,relro,-z,now -o $@ $< -ljq
-
 # under SANITIZE= too: its seccomp filter would kill a sanitizer's start
 $(BUILD)/integrationd-jq: sidecar/jq_main.c sidecar/jq_wire.h | $(BUILD)/obj
 	$(CC) $(filter-out $(SANFLAGS),$(ALL_CFLAGS)) $(PKG_CFLAGS) \
