@@ -95,6 +95,6 @@ sub bill {
 sub hl7 {
     return join "\r", 'MSH|^~\\&|LIMS|LAB12|MIRTH|HUB|20261124101500||ORU^R01|'
         . id() . '|P|2.5.1', 'PID|1||P-' . id() . '||Rao^Asha||19900412|F',
-        'OBR|1|||CBC^Complete blood count', 'OBX|1|NM|HGB^Haemoglobin||13.4|g/dL'
-        . '|12-16|N|||F', '';
+        'OBR|1|||CBC^Complete blood count',
+        'OBX|1|NM|HGB^Haemoglobin||13.4|g/dL|12-16|N|||F', '';
 }

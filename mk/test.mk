@@ -7,7 +7,8 @@
 T           ?=
 TESTS        = $(if $(T),$(patsubst t/unit/%.c,$(BUILD)/unit/%,$(T)),\
                $(if $(SANITIZE),$(filter-out t/r%.t,$(wildcard t/*.t)),-r t))
-PROVE        = IDASH_BUILD=$(BUILD) IDASH_SANITIZE=$(SANITIZE) prove \
+PROVE        = IDASH_BUILD=$(BUILD) IDASH_SANITIZE=$(SANITIZE) \
+               INTEGRATIOND_JQ=$(BUILD)/integrationd-jq prove \
                $(if $(CI),--timer)
 
 #: test             every test; T=t/name.t or T=t/unit/name.c: one of them

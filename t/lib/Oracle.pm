@@ -16,7 +16,8 @@ use warnings;
 use Exporter 'import';
 use Test::More;
 
-use IDash;
+use IDash ();
+use IDash::Wait;
 
 our @EXPORT_OK = qw(scale);
 
@@ -82,6 +83,43 @@ sub nginx {
 
     return IDash::Nginx->start(http => $http, location => $location,
         server => $server, connections => 4096, log => 'notice', %opt);
+}
+
+# The usual scene: Redis with AOF, a sidecar that reclaims soon, nginx.  Parts
+# take their own options; sidecar => 0: none.
+sub scene {
+    my ($class, $name, %opt) = @_;
+
+    my $redis = IDash::Redis->start(aof => 1, %{ $opt{redis} || {} });
+    my $sidecar = ref $opt{sidecar} || !exists $opt{sidecar}
+        ? $class->sidecar($redis, %{ $opt{sidecar} || {} }) : undef;
+    my $nginx = $class->nginx(redis => $redis, %{ $opt{nginx} || {} });
+
+    return $class->new(name => $name, redis => $redis, nginx => $nginx,
+        sidecar => $sidecar);
+}
+
+# A sidecar with lease and back-off shortened, as the storms want them.
+sub sidecar {
+    my ($class, $redis, %opt) = @_;
+
+    my $conf = delete $opt{conf} || {};
+    return IDash::Sidecar->start(redis => $redis, conf => {
+        drain_min_idle => '2s', drain_reclaim => '500ms', %$conf,
+    }, %opt);
+}
+
+# Records in the stream that the group has not acknowledged yet.
+sub lag {
+    my ($self, $stream) = @_;
+
+    my $groups = eval {
+        $self->{redis}->call('XINFO', 'GROUPS', $stream || 'idash:capture');
+    } or return;
+    return if !@$groups;
+
+    my %g = @{ $groups->[0] };
+    return ($g{lag} // 0) + $g{pending};
 }
 
 # Starts the load; see t/lib/load.c.  finish() waits for its end.

@@ -23,6 +23,7 @@ my $count = 0;
 #   redis     IDash::Redis or address: adds capture_redis and capture_buffer
 #   module    0: do not load the capture module; modules => ['x.so'] others
 #   listen    parameters after the address, such as "http2"
+#   daemon    1: nginx forks away, as it must for an upgrade by USR2
 #
 # {{dir}} {{port}} {{ring}} {{redis}} {{spool}} in any text are replaced.
 sub start {
@@ -175,14 +176,27 @@ sub launch {
 
     my @argv = ($self->{binary}, '-p', "$self->{dir}/", '-c',
         "$self->{dir}/conf", '-e', "$self->{dir}/error.log", '-g',
-        "daemon off; pid $self->{dir}/pid; error_log $self->{dir}/error.log "
-            . ($self->{opt}{log} || 'info') . ';');
+        'daemon ' . ($self->{opt}{daemon} ? 'on' : 'off')
+            . "; pid $self->{dir}/pid; "
+            . "error_log $self->{dir}/error.log " . ($self->{opt}{log} || 'info') . ';');
 
     unshift @argv, @{ $self->{opt}{wrap} } if $self->{opt}{wrap};
     unshift @argv, @VALGRIND if $ENV{IDASH_VALGRIND};
     unlink "$self->{dir}/pid";
     $self->{pid} = IDash::Process::spawn('nginx', \@argv,
         out => "$self->{dir}/error.log", env => $self->{opt}{env});
+    $self->follow if $self->{opt}{daemon};
+    return;
+}
+
+# The daemon's pid is the one of the pid file; after USR2 it is another.
+sub follow {
+    my ($self) = @_;
+
+    my $seen = $self->{pid};
+    wait_for(sub { -s "$self->{dir}/pid" && $self->master != $seen })
+        or return;
+    $self->{pid} = IDash::Process::adopt($self->master, 'nginx');
     return;
 }
 

@@ -15,6 +15,7 @@ use Time::HiRes ();
 our $HANG = $ENV{IDASH_HANG} || 30;     # seconds: a limit, not an expectation
 
 my %running;                            # pid => name
+my %foreign;                            # pids that are no children of ours
 my @dirs;
 my @at_end;                             # checks, run after all have stopped
 my $owner = $$;
@@ -107,11 +108,35 @@ sub die_with_parent {
     return;
 }
 
+# Takes care of a process that is no child of ours, such as a daemon.
+sub adopt {
+    my ($pid, $name) = @_;
+
+    $running{$pid} = $name;
+    $foreign{$pid} = 1;
+    return $pid;
+}
+
+# There, and no zombie that some init forgot.
+sub exists {
+    my ($pid) = @_;
+
+    open my $fh, '<', "/proc/$pid/stat" or return 0;
+    my $line = <$fh>;
+    return defined $line && $line !~ /\) Z /;
+}
+
 # Running: true; ended: false, with $? set.
 sub alive {
     my ($pid) = @_;
 
     return 0 if !$running{$pid};
+
+    if ($foreign{$pid}) {
+        return 1 if IDash::Process::exists($pid);
+        delete $running{$pid};
+        return 0;
+    }
 
     my $got = waitpid($pid, POSIX::WNOHANG());
     return 1 if $got == 0;
@@ -150,10 +175,11 @@ sub wait_pid {
         + $limit;
 
     while (1) {
-        my $got = waitpid($pid, POSIX::WNOHANG());
+        my $got = $foreign{$pid} ? 0 : waitpid($pid, POSIX::WNOHANG());
 
         return $? if $got == $pid;
         return 0 if $got < 0 && $! != EINTR;
+        return 0 if $foreign{$pid} && !IDash::Process::exists($pid);
         return undef
             if Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC())
             > $end;
