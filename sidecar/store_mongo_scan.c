@@ -1,0 +1,110 @@
+/* Cursors: options, deadline on both sides of the wire, errors. */
+
+#include "store_mongo_scan.h"
+
+#include "clock.h"
+
+#define CLOCK_EVERY  64                    /* documents between two looks */
+
+
+static void
+scan_sort(bson_t *opts, const struct mongo_scan *scan)
+{
+    bson_t  sub;
+
+    if (scan->sort[0] == NULL) {
+        return;
+    }
+
+    bson_append_document_begin(opts, "sort", 4, &sub);
+    for (int i = 0; i < 2 && scan->sort[i] != NULL; i++) {
+        bson_append_int32(&sub, scan->sort[i], -1, scan->ascending ? 1 : -1);
+    }
+    bson_append_document_end(opts, &sub);
+}
+
+
+static void
+scan_projection(bson_t *opts, const struct mongo_scan *scan)
+{
+    bson_t  sub;
+
+    if (scan->fields == NULL) {
+        return;
+    }
+
+    bson_append_document_begin(opts, "projection", 10, &sub);
+    for (size_t i = 0; scan->fields[i] != NULL; i++) {
+        bson_append_int32(&sub, scan->fields[i], -1, scan->exclude ? 0 : 1);
+    }
+    bson_append_document_end(opts, &sub);
+}
+
+
+static enum result
+scan_walk(mongoc_cursor_t *cursor, int64_t deadline_us, mongo_each_pt each,
+    void *data)
+{
+    const bson_t  *doc;
+    unsigned       n = 0;
+    enum result    result;
+
+    while (mongoc_cursor_next(cursor, &doc)) {
+        result = each(doc, data);
+        if (result != RESULT_OK) {
+            return result;
+        }
+
+        if (deadline_us > 0 && ++n % CLOCK_EVERY == 0
+            && clock_mono_us() >= deadline_us)
+        {
+            return RESULT_TIMEOUT;
+        }
+    }
+
+    return RESULT_OK;
+}
+
+
+enum result
+mongo_scan(struct mongo_store *m, const struct mongo_scan *scan,
+    mongo_each_pt each, void *data)
+{
+    mongoc_cursor_t    *cursor;
+    struct mongo_call   call;
+    bson_error_t        e;
+    bson_t              opts = BSON_INITIALIZER;
+    enum result         result;
+
+    result = mongo_begin(m, scan->coll, &call);
+    if (result != RESULT_OK) {
+        bson_destroy(&opts);
+        return result;
+    }
+
+    scan_sort(&opts, scan);
+    scan_projection(&opts, scan);
+    mongo_opts_time(&opts, scan->deadline_us);
+    if (scan->limit > 0) {
+        BSON_APPEND_INT64(&opts, "limit", scan->limit);
+    }
+
+    cursor = mongoc_collection_find_with_opts(call.coll, scan->query, &opts,
+                                              NULL);
+    result = scan_walk(cursor, scan->deadline_us, each, data);
+    if (result == RESULT_OK && mongoc_cursor_error(cursor, &e)) {
+        result = mongo_failed(m, scan->coll, &e);
+    }
+
+    mongoc_cursor_destroy(cursor);
+    bson_destroy(&opts);
+    mongo_end(m, &call);
+    return result == RESULT_AGAIN ? RESULT_OK : result;
+}
+
+
+void
+mongo_query_id(bson_t *out, struct slice id)
+{
+    bson_append_utf8(out, "_id", 3, id.p == NULL ? "" : id.p, (int) id.n);
+}

@@ -1,0 +1,31 @@
+/* Reading many documents of the Mongo protocol, one callback each. */
+
+#ifndef STORE_MONGO_SCAN_H
+#define STORE_MONGO_SCAN_H
+
+#include "store_mongo_client.h"
+
+struct mongo_scan {
+    const char    *coll;
+    const bson_t  *query;
+    const char    *sort[2];                /* NULL: as they come */
+    bool           ascending;
+    int64_t        limit;                  /* 0: none */
+    /* names of fields; EXCLUDE turns the list round; NULL ends it */
+    const char *const  *fields;
+    bool           exclude;
+    int64_t        deadline_us;            /* clock_mono_us(); 0: 5 s */
+};
+
+/* Called for each document, valid for the call; not RESULT_OK ends the scan
+ * and is its result (RESULT_AGAIN: ends it well). */
+typedef enum result (*mongo_each_pt)(const bson_t *doc, void *data);
+
+/* RESULT_TIMEOUT: the deadline passed, not all was looked at. */
+must_check enum result mongo_scan(struct mongo_store *m,
+    const struct mongo_scan *scan, mongo_each_pt each, void *data);
+
+/* {"_id": ID} */
+void mongo_query_id(bson_t *out, struct slice id);
+
+#endif /* STORE_MONGO_SCAN_H */
