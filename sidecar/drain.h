@@ -20,8 +20,14 @@ struct drain_stats {
     int64_t   pending;
     int64_t   last_us;                     /* wall time of the last progress */
     bool      store_up, redis_up;
+    int64_t   beat_us;                     /* monotonic; the slowest thread's
+                                              last turn: for the watchdog */
 };
 
 void drain_stats(struct drain *d, struct drain_stats *out);
+
+/* Defaults for labs that say nothing; SIGHUP changes them. */
+void drain_set_retention(struct drain *d, int64_t ok_us, int64_t fail_us,
+    int64_t dead_us);
 
 #endif /* DRAIN_H */

@@ -316,17 +316,14 @@ queue_read(struct queue *q, unsigned count, size_t max,
 
 /* [id, consumer, idle, deliveries] */
 static bool
-queue_pending_row(struct queue *q, const redisReply *row,
-    struct queue_pending *p)
+queue_pending_row(const redisReply *row, struct queue_pending *p)
 {
     if (!queue_is_array(row, 4) || !queue_id(row->element[0], p->id)
-        || !queue_is_text(row->element[1])
         || row->element[3]->type != REDIS_REPLY_INTEGER)
     {
         return false;
     }
 
-    p->own = strcmp(row->element[1]->str, q->consumer) == 0;
     p->deliveries = row->element[3]->integer;
     return true;
 }
@@ -377,7 +374,7 @@ queue_list(struct queue *q, const char *after, int64_t min_idle_us,
     }
 
     for (size_t i = 0; i < reply->elements; i++) {
-        if (!queue_pending_row(q, reply->element[i], &out[i])) {
+        if (!queue_pending_row(reply->element[i], &out[i])) {
             freeReplyObject(reply);
             return queue_lie(q, "XPENDING");
         }

@@ -21,7 +21,6 @@ struct queue;
 struct queue_pending {
     char      id[QUEUE_ID];
     int64_t   deliveries;                  /* so far, without success */
-    bool      own;
 };
 
 struct queue_entry {
