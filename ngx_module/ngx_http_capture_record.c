@@ -63,7 +63,9 @@ static const char *const  cut_words[] = {
 #undef CUT_WORD_
 };
 
-enum redact_as { REDACT_NO, REDACT_URI, REDACT_REQ, REDACT_RES, REDACT_VALUE };
+enum redact_as {
+    REDACT_NO, REDACT_URI, REDACT_REQ, REDACT_RES, REDACT_VALUE
+};
 
 /* Pieces that are one field each.  Longer values are cut at MAX. */
 static const struct {

@@ -529,7 +529,7 @@ exchange_replies(struct capture_redis *r, unsigned *done, unsigned n,
         at += (size_t) used;
 
         if (cb(ctx, (*done)++, &reply) != 0) {
-            return -1;
+            return exchange_failed(r, "it answers XADD with something else");
         }
     }
 
