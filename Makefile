@@ -81,11 +81,15 @@ $(BUILD)/tools/%: t/lib/%.c | $(BUILD)/tools
 	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d \
 	    -o $@ $< -lcrypto -lpthread -lm
 
-# rows reads what the store holds, by the store's own interface
-$(BUILD)/tools/rows: t/lib/rows.c $(SIDECAR_LIB) $(CAPTURE_OBJ) \
-    | $(BUILD)/tools
+# these speak to the store by its own interface
+$(BUILD)/tools/rows $(BUILD)/tools/store_client: $(BUILD)/tools/%: \
+    t/lib/%.c $(SIDECAR_LIB) $(CAPTURE_OBJ) | $(BUILD)/tools
 	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d \
 	    -o $@ $< $(SIDECAR_LIB) $(CAPTURE_OBJ) $(PKG_LIBS)
+
+# the store's test server, when neither MONGO_URI nor mongod is there
+build/tools/ferretdb: $(wildcard t/ferretdb/*)
+	t/lib/mongo-server build
 
 # Debian's nginx headers; the result loads into Debian's binary
 NGX_SRC     := /usr/share/nginx/src
