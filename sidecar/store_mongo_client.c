@@ -47,8 +47,9 @@ driver_log(mongoc_log_level_t level, const char *domain, const char *message,
 {
     (void) data;
 
+    /* what fails is told by the call that failed; this is for the curious */
     if (level <= MONGOC_LOG_LEVEL_WARNING) {
-        log_rate(LOG_WARN, "store", "mongo driver, %s: %s", domain, message);
+        log_rate(LOG_INFO, "store", "mongo driver, %s: %s", domain, message);
     }
 }
 
