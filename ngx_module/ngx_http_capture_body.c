@@ -159,6 +159,7 @@ ngx_http_capture_header_filter(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_capture_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
+    ngx_int_t                 rc;
     ngx_chain_t              *cl;
     ngx_http_capture_ctx_t   *ctx;
     ngx_http_capture_body_t  *body;
@@ -199,7 +200,15 @@ ngx_http_capture_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         }
     }
 
-    return ngx_http_next_body_filter(r, in);
+    rc = ngx_http_next_body_filter(r, in);
+
+    /* the end of a response that the client does not wait for is no end */
+
+    if (rc == NGX_ERROR || r->connection->error) {
+        body->ended = 0;
+    }
+
+    return rc;
 }
 
 

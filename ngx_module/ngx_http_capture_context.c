@@ -407,8 +407,12 @@ ngx_http_capture_variable_state(ngx_http_request_t *r,
     mcf = ngx_http_get_module_main_conf(r, ngx_http_capture_module);
     ctx = mcf->enabled ? ngx_http_capture_find(r->main) : NULL;
 
-    state = &ngx_http_capture_states[mcf->enabled && ctx
-                                     ? ctx->state : NGX_HTTP_CAPTURE_NONE];
+    if (ctx && ngx_http_capture_located(r->main)) {
+        (void) ngx_http_capture_decide(r->main, ctx);
+    }
+
+    state = &ngx_http_capture_states[ctx ? ctx->state
+                                         : NGX_HTTP_CAPTURE_NONE];
 
     v->len = state->len;
     v->data = state->data;

@@ -783,8 +783,10 @@ ngx_http_capture_head(ngx_http_request_t *r, ngx_http_capture_ctx_t *ctx,
 
     f->duration_us = ctx->end != -1 ? ctx->end : ngx_http_capture_elapsed(ctx);
 
+    /* reading on after the response (lingering close) may fail: no matter */
+
     if (ctx->first_byte != -1 && (ctx->response.ended || bodyless)
-        && !c->error && !c->timedout)
+        && ((!c->error && !c->timedout) || (r->out == NULL && !c->buffered)))
     {
         f->flags |= CAPTURE_COMPLETE;
     }
