@@ -122,12 +122,12 @@ UI_SRC       = $(shell find sidecar/dashboard -type f \
                -not -path "*/node_modules/*" 2>/dev/null)
 
 build/dashboard/index.html: $(UI_SRC) build/dashboard.npm
-	mk/ui run build
+	cd sidecar/dashboard && npm run build
 	test -f $@ && touch $@
 
 build/dashboard.npm: sidecar/dashboard/package-lock.json
 	mkdir -p build
-	mk/ui install
+	cd sidecar/dashboard && npm ci --no-audit --no-fund
 	touch $@
 
 #: clean            removes build/; run/ with its data stays
