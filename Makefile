@@ -122,12 +122,12 @@ UI_SRC       = $(shell find sidecar/dashboard -type f \
                -not -path "*/node_modules/*" 2>/dev/null)
 
 build/dashboard/index.html: $(UI_SRC) build/dashboard.npm
-	cd sidecar/dashboard && npm run build
+	mk/ui run build
 	test -f $@ && touch $@
 
 build/dashboard.npm: sidecar/dashboard/package-lock.json
 	mkdir -p build
-	cd sidecar/dashboard && npm ci --no-audit --no-fund
+	mk/ui install
 	touch $@
 
 #: clean            removes build/; run/ with its data stays

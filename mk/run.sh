@@ -61,7 +61,7 @@ fill() { # template, result
     sed -e "s|@USER@|$user|g" -e "s|@MODULE@|$build/ngx_http_capture_module.so|g" \
         -e "s|@RUN@|$run|g" -e "s|@SOCK@|$sock|g" -e "s|@RING@|$ring|g" \
         -e "s|@PORT@|$port|g" -e "s|@API@|$sock/api.s|g" \
-        -e "s|@DASHBOARD@|$top/build/dashboard|g" "$1" >"$2"
+        -e "s|@ROOT@|$top/build|g" "$1" >"$2"
 }
 fill conf/run/nginx.conf.in "$run/nginx.conf"
 fill conf/run/lims.conf.in "$run/lims.conf"

@@ -285,6 +285,7 @@ judge_accept(const struct ack_code *code, struct slice id, const char *sent_id,
     if (differs && rules->check_id == HL7_ID_STRICT) {
         /* maybe a late answer to another message: ours may still come */
         v.read_on = true;
+        v.committed = false;
         v.outcome = (struct outcome) { .kind = OUTCOME_RETRY,
             .reason = "ACK_MISMATCH" };
         return v;
@@ -348,6 +349,5 @@ hl7_judge(struct slice ack, const char *sent_id, const struct hl7_rules *rules)
         break;
     }
 
-    v.committed = code->commit && code->class == CODE_ACCEPT;
     return v;
 }

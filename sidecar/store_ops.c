@@ -9,10 +9,6 @@
 
 #define STORE_MAX_LIMIT  100000
 
-/* until both have landed */
-#pragma weak store_sqlite
-#pragma weak store_mongo
-
 static const struct store_ops *const  backends[] = {
     &store_sqlite,
     &store_mongo,
@@ -57,10 +53,6 @@ static const struct store_ops *
 store_backend(const char *uri)
 {
     for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
-        if (backends[i] == NULL) {
-            continue;
-        }
-
         for (size_t j = 0; backends[i]->schemes[j] != NULL; j++) {
             const char  *scheme = backends[i]->schemes[j];
 

@@ -19,7 +19,7 @@ is($sum->{unfinished}, 0, 'every request was answered');
 figure('r01.p99', $sum->{p99_us}, 'us');
 figure('r01.rate', int($sum->{finished} / $sum->{seconds}), 'requests/s');
 
-my $verdict = $o->judge_store($o->{sidecar});
+my $verdict = $o->verdict;
 is($verdict->{extra}, 0, 'no record without a request');
 
 wait_for(sub { defined $o->lag && $o->lag == 0 });

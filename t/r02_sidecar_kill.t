@@ -24,7 +24,7 @@ for my $n (1 .. $kills) {
 my $sum = $load->finish;
 is($sum->{failed} + $sum->{unfinished}, 0, 'no request failed');
 
-$o->judge_store($d);
+$o->verdict;
 
 my $from = now();
 wait_for(sub { my $lag = $o->lag; defined $lag && $lag == 0 }, 60);

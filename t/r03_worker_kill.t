@@ -35,7 +35,7 @@ $load->finish;
 
 # the client has the last byte a moment before the worker has logged the
 # request: one worker can be killed between the two for one request a kill
-my $verdict = $o->judge_store($o->{sidecar}, lost => $kills);
+my $verdict = $o->verdict(lost => $kills);
 my (undef, $unfinished) = $o->promised;
 ok($kills >= $workers, "$kills workers were killed");
 figure('r03.kills', $kills);

@@ -52,7 +52,7 @@ figure('r04.fds', IDash::Process::fds($master) - $fds, 'more');
 cmp_ok(IDash::Process::fds($master), '<=', $fds, 'descriptors do not grow');
 
 # the download, cut by worker_shutdown_timeout, is one record too
-$o->judge_store($o->{sidecar}, extra => 1);
+$o->verdict(extra => 1);
 is($o->counters_add_up->{dropped}, 0, 'nothing was dropped');
 
 done_testing();

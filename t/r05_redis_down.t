@@ -31,7 +31,8 @@ sleep 1;
 $redis->stop;
 sleep $away;
 my $status = $o->counters_add_up;
-ok($status->{spooled} > 0, 'records are in the spool');
+ok($status->{spooled} > 0, 'records are in the spool')
+    or diag to_json($status);
 figure('r05.rss', sprintf('%.1f', (IDash::Process::rss($worker) - $rss) / 1e6),
     'MB more');
 $redis->restart;
@@ -40,7 +41,7 @@ my $sum = $load->finish;
 is($sum->{failed} + $sum->{unfinished}, 0, 'no request failed');
 figure('r05.p99_ratio', sprintf('%.2f', $sum->{p99_us} / $off->{p99_us}), 'x');
 
-$o->judge_store($o->{sidecar});
+$o->verdict;
 wait_for(sub { $nginx->status->{spooled} == 0 });
 $status = $o->counters_add_up;
 is($status->{spooled}, 0, 'the spool is empty again');

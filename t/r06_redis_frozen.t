@@ -45,7 +45,7 @@ my $sum = $load->finish;
 is($sum->{failed} + $sum->{unfinished}, 0, 'no request failed');
 figure('r06.stall_ms', sprintf('%.1f', $sum->{max_us} / 1000), 'ms');
 
-$o->judge_store($d);
+$o->verdict;
 is($o->counters_add_up->{dropped}, 0, 'nothing was dropped');
 
 done_testing();

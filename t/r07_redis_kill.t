@@ -30,7 +30,7 @@ my $sum = $load->finish;
 is($sum->{failed} + $sum->{unfinished}, 0, 'no request failed');
 figure('r07.kills', $kills);
 
-$o->judge_store($o->{sidecar});
+$o->verdict;
 is($o->counters_add_up->{dropped}, 0, 'nothing was dropped');
 
 done_testing();

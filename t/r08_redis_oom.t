@@ -30,7 +30,7 @@ figure('r08.spooled', $nginx->status->{spooled}, 'records');
 
 my $from = now();
 $d->run;
-$o->judge_store($d);
+$o->verdict;
 wait_for(sub { $nginx->status->{spooled} + $nginx->status->{queued} == 0 });
 figure('r08.heal_s', sprintf('%.1f', now() - $from), 's');
 

@@ -17,7 +17,7 @@ my ($redis, $nginx, $d) = @$o{qw(redis nginx sidecar)};
 # before: all of it is drained, so that the wipe takes nothing with it
 my $before = $o->load(rate => 2000, seconds => 1);
 $before->finish;
-$o->judge_store($d);
+$o->verdict;
 
 for my $wipe ([ 'FLUSHALL' ], [ 'DEL', 'idash:capture' ]) {
     wait_for(sub { my $lag = $o->lag; defined $lag && $lag == 0 });
@@ -30,7 +30,7 @@ for my $wipe ([ 'FLUSHALL' ], [ 'DEL', 'idash:capture' ]) {
     figure('r09.group_s', sprintf('%.1f', now() - $from), 's');
     $load->finish;
 
-    $o->judge_store($d);
+    $o->verdict;
 }
 
 is($o->counters_add_up->{dropped}, 0, 'nothing was dropped');

@@ -27,7 +27,7 @@ for my $want (1, 2, 4, 8) {
     $o->settle(sub { $o->count_rows($d->store) });
 }
 
-$o->judge_store($d);
+$o->verdict;
 
 my ($read, $stored) = (0, 0);
 for my $peer (@peers) {

@@ -29,7 +29,7 @@ for my $n (1 .. $rounds) {
 }
 
 # one request a worker and a kill can be answered and not yet logged
-$o->judge_store($o->{sidecar}, lost => 2 * $rounds);
+$o->verdict(lost => 2 * $rounds);
 figure('r46.kills', $rounds);
 
 done_testing();

@@ -38,7 +38,7 @@ my $sum = $load->stop;
 is($sum->{failed} + $sum->{unfinished}, 0, 'no request failed');
 figure('r47.reloads', $reloads);
 
-$o->judge_store($o->{sidecar});
+$o->verdict;
 is($o->counters_add_up->{dropped}, 0, 'nothing was dropped');
 wait_for(sub { $nginx->workers == 1 }, 30);
 is(scalar $nginx->workers, 1, 'old workers are gone');

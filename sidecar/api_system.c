@@ -1,0 +1,326 @@
+/*
+ * Ready means that progress was made: the store answers a query and the drain
+ * went round its loop within READY_US, not that threads exist.
+ */
+
+#include "api_system.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "api_live.h"
+#include "clock.h"
+#include "json.h"
+
+#define READY_US  INT64_C(30000000)
+
+struct system_state {
+    struct drain_stats  drain;
+    struct store_stats  store;
+    bool                has_drain, store_up, store_known, drain_moves;
+    unsigned            live_clients;
+    int64_t             resident;
+};
+
+
+static int64_t
+resident_bytes(void)
+{
+    FILE       *f = fopen("/proc/self/statm", "re");
+    long long   total, pages = 0;
+
+    if (f == NULL) {
+        return LOGDOC_NONE;
+    }
+
+    if (fscanf(f, "%lld %lld", &total, &pages) != 2) {
+        pages = 0;
+    }
+
+    (void) fclose(f);
+    return (int64_t) pages * sysconf(_SC_PAGESIZE);
+}
+
+
+static void
+system_read(struct api_call *c, struct system_state *s, bool sizes)
+{
+    memset(s, 0, sizeof(*s));
+    s->store_up = store_ping(c->env->store) == RESULT_OK;
+    s->drain_moves = true;
+
+    if (c->env->drain != NULL) {
+        s->has_drain = true;
+        drain_stats(c->env->drain, &s->drain);
+        s->drain_moves = clock_wall_us() - s->drain.last_us < READY_US;
+    }
+
+    if (sizes) {
+        s->store_known = s->store_up
+            && store_stats(c->env->store, &s->store) == RESULT_OK;
+        s->live_clients = api_live_clients(c->env->live);
+        s->resident = resident_bytes();
+    }
+}
+
+
+void
+api_healthz(struct api_call *c)
+{
+    if (api_params_end(c)) {
+        (void) buf_adds(&c->out, "{\"status\":\"ok\"}");
+        api_send(c, 200, API_JSON);
+    }
+}
+
+
+/* Nobody is asked for a key here, so nothing but words is told. */
+void
+api_readyz(struct api_call *c)
+{
+    struct system_state  s;
+    bool                 ready;
+
+    if (!api_params_end(c)) {
+        return;
+    }
+
+    system_read(c, &s, false);
+    ready = s.store_up && s.drain_moves
+            && (!s.has_drain || (s.drain.store_up && s.drain.redis_up));
+
+    (void) buf_addf(&c->out, "{\"status\":\"%s\",\"store\":\"%s\","
+        "\"drain\":\"%s\",\"redis\":\"%s\"}", ready ? "ok" : "unavailable",
+        s.store_up ? "ok" : "unavailable",
+        !s.has_drain ? "elsewhere" : s.drain_moves ? "ok" : "stalled",
+        !s.has_drain ? "unknown" : s.drain.redis_up ? "ok" : "unavailable");
+
+    if (!ready) {
+        (void) http_head_add(&c->head, "Retry-After", "5");
+    }
+
+    api_send(c, ready ? 200 : 503, API_JSON);
+}
+
+
+static bool
+platform_only(struct api_call *c)
+{
+    return (c->caller.rights & AUTH_PLATFORM)
+           || api_problem(c, 403, "This shows every tenant: a key of org 0 is "
+                  "needed.");
+}
+
+
+static void
+metric(struct buf *b, const char *name, const char *type, const char *help,
+    int64_t value)
+{
+    if (value != LOGDOC_NONE) {
+        (void) buf_addf(b, "# HELP integrationd_%s %s\n"
+            "# TYPE integrationd_%s %s\nintegrationd_%s %" PRId64 "\n", name,
+            help, name, type, name, value);
+    }
+}
+
+
+static void
+metrics_drain(struct buf *b, const struct drain_stats *d)
+{
+    const struct {
+        const char  *name, *type, *help;
+        int64_t      value;
+    }  rows[] = {
+        { "drain_read_total", "counter", "Entries read from the stream.",
+          (int64_t) d->read },
+        { "drain_stored_total", "counter", "Logs written to the store.",
+          (int64_t) d->stored },
+        { "drain_same_total", "counter", "Entries that were stored already.",
+          (int64_t) d->same },
+        { "drain_dead_total", "counter", "Entries that became dead letters.",
+          (int64_t) d->dead },
+        { "drain_errors_total", "counter", "Batches that failed.",
+          (int64_t) d->errors },
+        { "drain_reclaimed_total", "counter",
+          "Entries taken over from other consumers.", (int64_t) d->reclaimed },
+        { "drain_batches_total", "counter", "Batches stored.",
+          (int64_t) d->batches },
+        { "drain_lag", "gauge", "Entries not yet read, -1 when unknown.",
+          d->lag },
+        { "drain_pending", "gauge", "Entries read and not acknowledged.",
+          d->pending },
+        { "drain_last_progress_seconds", "gauge",
+          "Wall time of the last progress.", d->last_us / 1000000 },
+        { "redis_up", "gauge", "1 when Redis answers the drain.",
+          d->redis_up }
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        metric(b, rows[i].name, rows[i].type, rows[i].help, rows[i].value);
+    }
+}
+
+
+static void
+metrics_http(struct buf *b, struct api_counters *n)
+{
+    (void) buf_adds(b, "# HELP integrationd_http_answers_total Answers of the "
+        "API by class of status.\n"
+        "# TYPE integrationd_http_answers_total counter\n");
+
+    for (int i = 2; i <= 5; i++) {
+        (void) buf_addf(b, "integrationd_http_answers_total{class=\"%dxx\"} %"
+            PRIu64 "\n", i, (uint64_t) n->by_class[i]);
+    }
+
+    metric(b, "http_busy_microseconds_total", "counter",
+        "Time that handlers took.", (int64_t) n->duration_us);
+    metric(b, "auth_failures_total", "counter", "Calls with a wrong key.",
+        (int64_t) n->auth_failures);
+    metric(b, "partial_queries_total", "counter",
+        "Queries that met their deadline.", (int64_t) n->partial);
+}
+
+
+void
+api_metrics(struct api_call *c)
+{
+    struct system_state  s;
+    struct buf          *b = &c->out;
+
+    if (!api_params_end(c) || !platform_only(c)) {
+        return;
+    }
+
+    system_read(c, &s, true);
+    metric(b, "store_up", "gauge", "1 when the store answers.", s.store_up);
+
+    if (s.store_known) {
+        metric(b, "store_logs", "gauge", "Logs kept.", s.store.logs);
+        metric(b, "store_bytes", "gauge", "Size of the store.", s.store.bytes);
+        metric(b, "dead_letters", "gauge", "Dead letters kept.",
+            s.store.dead_letters);
+    }
+
+    if (s.has_drain) {
+        metrics_drain(b, &s.drain);
+    }
+
+    metrics_http(b, &c->env->counters);
+    metric(b, "live_clients", "gauge", "Live streams open.", s.live_clients);
+    metric(b, "resident_bytes", "gauge", "Resident memory.", s.resident);
+    metric(b, "uptime_seconds", "gauge", "Seconds since start.",
+        (clock_mono_us() - c->env->started_us) / 1000000);
+    api_send(c, 200, "text/plain; version=0.0.4; charset=utf-8");
+}
+
+
+static void
+alert_add(struct buf *b, bool *first, const char *code, const char *text)
+{
+    (void) buf_addf(b, "%s{\"code\":\"%s\",\"detail\":\"%s\"}",
+        *first ? "" : ",", code, text);
+    *first = false;
+}
+
+
+static void
+system_alerts(struct buf *b, const struct system_state *s)
+{
+    bool  first = true;
+
+    (void) buf_adds(b, ",\"alerts\":[");
+
+    if (!s->store_up) {
+        alert_add(b, &first, "store_down", "The store does not answer.");
+    }
+
+    if (s->has_drain && !s->drain.redis_up) {
+        alert_add(b, &first, "redis_down", "Redis does not answer.");
+    }
+
+    if (!s->drain_moves) {
+        alert_add(b, &first, "drain_stalled",
+            "The drain made no progress for 30 seconds.");
+    }
+
+    if (s->store_known && s->store.dead_letters > 0) {
+        alert_add(b, &first, "dead_letters",
+            "Records could not be stored and wait as dead letters.");
+    }
+
+    (void) buf_adds(b, "]");
+}
+
+
+static void
+system_drain(struct buf *b, const struct system_state *s)
+{
+    const struct drain_stats  *d = &s->drain;
+
+    if (!s->has_drain) {
+        (void) buf_adds(b, ",\"drain\":null");
+        return;
+    }
+
+    (void) buf_addf(b, ",\"drain\":{\"read\":%" PRIu64 ",\"stored\":%" PRIu64
+        ",\"same\":%" PRIu64 ",\"dead\":%" PRIu64 ",\"errors\":%" PRIu64
+        ",\"reclaimed\":%" PRIu64 ",\"batches\":%" PRIu64, d->read, d->stored,
+        d->same, d->dead, d->errors, d->reclaimed, d->batches);
+    (void) buf_addf(b, ",\"lag\":%" PRId64 ",\"pending\":%" PRId64
+        ",\"redis_up\":%s,\"store_up\":%s,\"last_progress_at\":", d->lag,
+        d->pending, d->redis_up ? "true" : "false",
+        d->store_up ? "true" : "false");
+    json_time(b, d->last_us == 0 ? LOGDOC_NONE : d->last_us);
+    (void) buf_adds(b, "}");
+}
+
+
+static void
+system_store(struct buf *b, struct api_call *c, const struct system_state *s)
+{
+    (void) buf_addf(b, ",\"store\":{\"kind\":\"%s\",\"up\":%s",
+        store_name(c->env->store), s->store_up ? "true" : "false");
+
+    if (s->store_known) {
+        (void) buf_addf(b, ",\"logs\":%" PRId64 ",\"bytes\":%" PRId64
+            ",\"dead_letters\":%" PRId64 ",\"oldest_at\":", s->store.logs,
+            s->store.bytes, s->store.dead_letters);
+        json_time(b, s->store.logs > 0 ? s->store.oldest_us : LOGDOC_NONE);
+    }
+
+    (void) buf_adds(b, "}");
+}
+
+
+void
+api_system(struct api_call *c)
+{
+    struct system_state   s;
+    struct buf           *b = &c->out;
+    struct api_counters  *n = &c->env->counters;
+
+    if (!api_params_end(c) || !platform_only(c)) {
+        return;
+    }
+
+    system_read(c, &s, true);
+
+    (void) buf_adds(b, "{\"as_of\":");
+    json_time(b, clock_wall_us());
+    (void) buf_addf(b, ",\"uptime_s\":%" PRId64 ",\"resident_bytes\":",
+        (clock_mono_us() - c->env->started_us) / 1000000);
+    json_int(b, s.resident);
+    system_store(b, c, &s);
+    system_drain(b, &s);
+    (void) buf_addf(b, ",\"api\":{\"ok\":%" PRIu64 ",\"client_errors\":%"
+        PRIu64 ",\"server_errors\":%" PRIu64 ",\"auth_failures\":%" PRIu64
+        ",\"partial_queries\":%" PRIu64 ",\"live_clients\":%u}",
+        (uint64_t) n->by_class[2], (uint64_t) n->by_class[4],
+        (uint64_t) n->by_class[5], (uint64_t) n->auth_failures,
+        (uint64_t) n->partial, s.live_clients);
+    system_alerts(b, &s);
+    (void) buf_adds(b, "}");
+    api_send(c, 200, API_JSON);
+}

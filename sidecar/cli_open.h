@@ -1,0 +1,66 @@
+/* What every command begins with: options, configuration, store, secret. */
+
+#ifndef CLI_OPEN_H
+#define CLI_OPEN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "config.h"
+#include "secret.h"
+#include "store.h"
+
+#define CLI_OK       0
+#define CLI_FAILED   1
+#define CLI_USAGE    2
+
+#define CLI_OPTIONS  16
+#define CLI_ARGS     64
+
+struct cli_option {
+    const char  *name;                     /* without "--" */
+    char         letter;                   /* -c; '\0': none */
+    const char  *value;                    /* what it takes; NULL: nothing */
+    const char  *sentence;
+};
+
+struct cli {
+    const char               *path;        /* of the configuration, or NULL */
+    const struct cli_option  *options;     /* ends with a NULL name */
+    const char               *value[CLI_OPTIONS];  /* "" for a given flag */
+    const char               *args[CLI_ARGS];
+    int                       nargs;
+    struct config            *config;
+    struct secret            *secret;
+    struct store             *store;
+};
+
+/* The value of an option, NULL when it was not given. */
+const char *cli_value(const struct cli *c, const char *name);
+
+/* "integrationd: .." on standard error; returns STATUS. */
+int cli_complain(int status, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Each tells what is wrong and returns a CLI_ status; cli_close undoes all. */
+int cli_load_config(struct cli *c);
+int cli_load_secret(struct cli *c);
+int cli_open_store(struct cli *c, bool read_only);
+void cli_close(struct cli *c);
+
+/* A whole number of an option; MISSING when it was not given. */
+int cli_number(const struct cli *c, const char *name, int64_t missing,
+    int64_t min, int64_t max, int64_t *out);
+
+/* The path of config.secret_file, or what it is beside a SQLite file. */
+bool cli_secret_path(const struct config *c, char *path, size_t len);
+
+/* The commands, one file each. */
+int cli_check(struct cli *c);
+int cli_migrate(struct cli *c);
+int cli_key(struct cli *c);
+int cli_logs(struct cli *c);
+int cli_import(struct cli *c);
+int cli_export(struct cli *c);
+
+#endif /* CLI_OPEN_H */

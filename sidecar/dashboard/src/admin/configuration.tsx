@@ -1,0 +1,3 @@
+export default function Screen() {
+  return <main className="page narrow"><div className="page-head"><h1>configuration</h1></div></main>;
+}

@@ -1,0 +1,97 @@
+/* What the screens ask for.  Every query carries the AbortSignal of its view. */
+
+import { QueryClient, keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { ApiError, json, type Params } from "./client";
+import type { Attempt, ErrorGroup, Heatmap, Log, Me, Page, SavedView, Summary } from "./types";
+
+export const queryClient = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 30_000,
+      gcTime: 5 * 60_000,
+      refetchOnWindowFocus: false,
+      retry: (n, e) => n < 2 && e instanceof ApiError && (e.status === 0 || e.status >= 502)
+        && e.retryAfter === null,
+      retryDelay: (n) => 500 * 2 ** n,
+    },
+  },
+});
+
+export function useMe() {
+  return useQuery({ queryKey: ["me"], staleTime: 60_000,
+    queryFn: ({ signal }) => json<Me>("/me", { signal, quiet401: true }) });
+}
+
+export function useSummary(params: Params) {
+  return useQuery({ queryKey: ["summary", params], placeholderData: keepPreviousData,
+    refetchInterval: 30_000,
+    queryFn: ({ signal }) => json<Summary>("/summary", { signal, params }) });
+}
+
+export function useHeatmap(params: Params, enabled: boolean) {
+  return useQuery({ queryKey: ["heatmap", params], placeholderData: keepPreviousData,
+    enabled, refetchInterval: 60_000,
+    queryFn: ({ signal }) => json<Heatmap>("/heatmap", { signal, params }) });
+}
+
+export function useErrorGroups(params: Params, enabled: boolean) {
+  return useQuery({ queryKey: ["errors", params], placeholderData: keepPreviousData, enabled,
+    queryFn: ({ signal }) => json<Page<ErrorGroup>>("/summary",
+      { signal, params: [...params, ["group_by", "error"]] }) });
+}
+
+export const PAGE_SIZE = 50;
+export const MAX_PAGES = 20;
+
+export function useLogs(params: Params, epoch: number) {
+  return useInfiniteQuery({
+    queryKey: ["logs", params, epoch], placeholderData: keepPreviousData,
+    initialPageParam: "",
+    staleTime: Infinity,
+    queryFn: ({ signal, pageParam }) => json<Page<Log>>("/logs", { signal,
+      params: [...params, ["limit", String(PAGE_SIZE)],
+        ...(pageParam ? [["cursor", pageParam] as [string, string]] : [])] }),
+    getNextPageParam: (last) => last.page.has_more && last.page.next ? last.page.next : undefined,
+  });
+}
+
+export function useLog(id: string | null) {
+  return useQuery({ queryKey: ["log", id], enabled: id !== null, staleTime: 5_000,
+    queryFn: ({ signal }) => json<Log>(`/logs/${encodeURIComponent(id!)}`, { signal }) });
+}
+
+export function useAttempts(id: string, enabled: boolean) {
+  return useQuery({ queryKey: ["attempts", id], enabled, staleTime: 5_000,
+    queryFn: ({ signal }) => json<Page<Attempt>>(`/logs/${encodeURIComponent(id)}/attempts`,
+      { signal }) });
+}
+
+export function useViews() {
+  return useQuery({ queryKey: ["views"],
+    queryFn: ({ signal }) => json<Page<SavedView>>("/views", { signal }) });
+}
+
+/* Names for ids: asked once, kept while the page is open. */
+export interface Named { id: string | number; name: string }
+
+function useNames(path: string) {
+  return useQuery({ queryKey: ["names", path], staleTime: 5 * 60_000, retry: false,
+    queryFn: async ({ signal }) => {
+      const out = new Map<string, string>();
+      let cursor = "";
+      for (let i = 0; i < 20; i++) {
+        const p: Page<Named> = await json(path, { signal,
+          params: [["limit", "200"], ...(cursor ? [["cursor", cursor] as [string, string]] : [])] });
+        p.data.forEach((d) => out.set(String(d.id), d.name));
+        if (!p.page?.has_more || !p.page.next) {
+          break;
+        }
+        cursor = p.page.next;
+      }
+      return out;
+    } });
+}
+
+export const useActionNames = () => useNames("/actions");
+export const useDeveloperNames = () => useNames("/developers");
+export const useCategoryNames = () => useNames("/action-categories");

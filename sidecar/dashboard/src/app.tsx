@@ -1,0 +1,65 @@
+import { useMantineColorScheme } from "@mantine/core";
+import { lazy, Suspense, useEffect, useState } from "react";
+import { Navigate, Route, Routes } from "react-router";
+import { ApiError, setUnauthorized } from "./api/client";
+import { queryClient, useMe } from "./api/queries";
+import { usePrefs } from "./prefs";
+import { SignIn } from "./shell/signin";
+import { Shell } from "./shell/shell";
+import { Boundary } from "./ui/boundary";
+import { Failure, Loading } from "./ui/parts";
+import { Toasts } from "./ui/toast";
+import { MeContext } from "./shell/me";
+import { LogsScreen } from "./logs/screen";
+
+const DetailPage = lazy(() => import("./detail/page"));
+const SystemScreen = lazy(() => import("./admin/system"));
+const AuditScreen = lazy(() => import("./admin/audit"));
+const DeadLetters = lazy(() => import("./admin/dead-letters"));
+const Configuration = lazy(() => import("./admin/configuration"));
+
+export function App() {
+  const me = useMe();
+  const [ended, setEnded] = useState(false);
+  const { scheme } = usePrefs();
+  const { setColorScheme } = useMantineColorScheme();
+
+  useEffect(() => setColorScheme(scheme), [scheme, setColorScheme]);
+
+  useEffect(() => setUnauthorized(() => {
+    setEnded(true);
+    void queryClient.resetQueries({ queryKey: ["me"] });
+  }), []);
+
+  if (me.isPending) {
+    return <main className="page"><Loading label="Signing in" rows={4} /></main>;
+  }
+  if (me.error) {
+    return me.error instanceof ApiError && me.error.status === 401
+      ? <SignIn ended={ended} />
+      : <main className="page"><Failure error={me.error} retry={() => void me.refetch()} /></main>;
+  }
+  return (
+    <MeContext value={me.data}>
+      <Shell>
+        <Boundary>
+          <Suspense fallback={<main className="page"><Loading /></main>}>
+            <Routes>
+              <Route index element={<Navigate to="/logs/api" replace />} />
+              <Route path="/logs" element={<Navigate to="/logs/api" replace />} />
+              <Route path="/logs/:tab" element={<LogsScreen />} />
+              <Route path="/log/:id" element={<DetailPage />} />
+              <Route path="/system" element={<SystemScreen />} />
+              <Route path="/audit" element={<AuditScreen />} />
+              <Route path="/dead-letters" element={<DeadLetters />} />
+              <Route path="/config/:what?" element={<Configuration />} />
+              <Route path="*" element={
+                <main className="page"><Failure error={new ApiError({ status: 404, title: "No such page" })} /></main>} />
+            </Routes>
+          </Suspense>
+        </Boundary>
+      </Shell>
+      <Toasts />
+    </MeContext>
+  );
+}

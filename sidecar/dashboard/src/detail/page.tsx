@@ -1,0 +1,25 @@
+import { useMemo } from "react";
+import { Link, useParams, useSearchParams } from "react-router";
+import { useActionNames, useDeveloperNames } from "../api/queries";
+import { useSession } from "../shell/me";
+import Detail from "./detail";
+
+const NONE = new Map<string, string>();
+
+export default function DetailPage() {
+  const { id } = useParams();
+  const [search, setSearch] = useSearchParams();
+  const me = useSession();
+  const action = useActionNames().data ?? NONE;
+  const developer = useDeveloperNames().data ?? NONE;
+  const names = useMemo(() => ({ action, developer,
+    lab: new Map(me.labs.map((l) => [String(l.id), l.name])) }), [action, developer, me.labs]);
+  return (
+    <main className="page">
+      <h1 className="visually-hidden">Log</h1>
+      <div style={{ marginBottom: 4 }}><Link to="/logs/api">{"\u2190"} All logs</Link></div>
+      <Detail key={id} id={id!} names={names} part={search.get("part")} tools={null}
+        onPart={(p) => setSearch(p ? { part: p } : {}, { replace: true })} />
+    </main>
+  );
+}

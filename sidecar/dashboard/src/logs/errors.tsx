@@ -1,0 +1,40 @@
+import type { ErrorGroup } from "../api/types";
+import { visibleLine } from "../lib/escape";
+import { count } from "../lib/numbers";
+import { Time } from "../ui/parts";
+
+/* Failures by cause: kind, endpoint, code and status are one fingerprint. */
+export function ErrorGroups({ groups, stale, chosen, onPick }: {
+  groups: ErrorGroup[]; stale: boolean; chosen: string | null; onPick: (g: ErrorGroup) => void;
+}) {
+  const max = Math.max(1, ...groups.map((g) => g.count));
+  return (
+    <div className={`table-scroll${stale ? " stale" : ""}`}>
+      <table className="plain errors">
+        <thead><tr>
+          <th scope="col">Reason</th><th scope="col">Endpoint</th><th scope="col" className="num">Code</th>
+          <th scope="col" className="num">Count</th><th scope="col">First seen</th><th scope="col">Last seen</th>
+        </tr></thead>
+        <tbody>
+          {groups.map((g) => (
+            <tr key={g.fingerprint} aria-selected={g.fingerprint === chosen}
+              style={g.fingerprint === chosen ? { background: "var(--accent-soft)" } : undefined}>
+              <td style={{ minWidth: 220 }}>
+                <button type="button" className="linklike" onClick={() => onPick(g)}>{visibleLine(g.code || "unknown")}</button>
+                <div className="muted" style={{ overflowWrap: "anywhere" }}>{visibleLine(g.message)}</div>
+              </td>
+              <td style={{ minWidth: 160 }}>{visibleLine(g.endpoint)} <span className="chip-out">{g.kind}</span></td>
+              <td className="num">{g.http ?? "\u2013"}</td>
+              <td className="num" style={{ minWidth: 110 }}>
+                <span className="strong">{count(g.count)}</span>
+                <div aria-hidden="true" style={{ height: 3, marginTop: 3, background: "var(--fail)", marginLeft: "auto",
+                  width: `${Math.max(2, 100 * g.count / max)}%`, opacity: 0.75 }} />
+              </td>
+              <td><Time at={g.first_at} form="ago" /></td>
+              <td><Time at={g.last_at} form="ago" /></td>
+            </tr>))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

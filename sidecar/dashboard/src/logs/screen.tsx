@@ -1,0 +1,411 @@
+import { useQueryClient } from "@tanstack/react-query";
+import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { Link } from "react-router";
+import { ApiError } from "../api/client";
+import { MAX_PAGES, useActionNames, useDeveloperNames, useErrorGroups, useHeatmap, useLogs,
+  useSummary } from "../api/queries";
+import { Drawer } from "../detail/drawer";
+import { ignoredByHeatmap, type Filter } from "../lib/filters";
+import { count } from "../lib/numbers";
+import { resolveRange, SNAP, type Span } from "../lib/range";
+import { agoText } from "../lib/time";
+import { TABS, viewPath, type HeatBy, type Panel, type Tab } from "../lib/view";
+import { useZone } from "../prefs";
+import { useSession } from "../shell/me";
+import { Boundary } from "../ui/boundary";
+import { Icon } from "../ui/icons";
+import { useKeys } from "../ui/keys";
+import { CopyButton, Empty, Failure, Loading, Segmented, Skeleton } from "../ui/parts";
+import { columnsOf, type Names } from "./columns";
+import { ColumnsMenu } from "./columns-menu";
+import { ErrorGroups } from "./errors";
+import { FilterBar } from "./filter-bar";
+import { Grid, NewRows } from "./grid";
+import { HeatGrid, HeatLegend } from "./heatmap";
+import { useLiveRows } from "./live-rows";
+import { filterParams, spanParams } from "./params";
+import { RangeBar } from "./range-bar";
+import { ExportMenu, SelectionBar } from "./selection";
+import { Tail } from "./tail";
+import { Tiles } from "./tiles";
+import { useView } from "./use-view";
+import { ViewsMenu } from "./views-menu";
+
+const Charts = lazy(() => import("./charts"));
+
+const TAB_WORD: Record<Tab, string> = { api: "API", webhook: "Webhook", errors: "Errors" };
+const NO_NAMES = new Map<string, string>();
+
+/* Moves on every five minutes, so that relative ranges follow the clock. */
+function useSnappedNow(): number {
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    const t = setInterval(() => setNow((was) =>
+      Math.floor(Date.now() / SNAP) === Math.floor(was / SNAP) ? was : Date.now()), 5000);
+    return () => clearInterval(t);
+  }, []);
+  return now;
+}
+
+function useNamesOfView(): Names {
+  const me = useSession();
+  const action = useActionNames().data ?? NO_NAMES;
+  const developer = useDeveloperNames().data ?? NO_NAMES;
+  return useMemo(() => ({ action, developer,
+    lab: new Map(me.labs.map((l) => [String(l.id), l.name])) }), [action, developer, me.labs]);
+}
+
+export function LogsScreen() {
+  const { view, patch } = useView();
+  const zone = useZone();
+  const now = useSnappedNow();
+  const names = useNamesOfView();
+  const [focusKey, setFocusKey] = useState(0);
+  const span = useMemo(() => resolveRange(view.range, now, zone), [view.range, now, zone]);
+  const filters = useMemo(() => filterParams(view.tab, view.tokens), [view.tab, view.tokens]);
+  const zoom = (from: number, to: number): void => patch({ range: { kind: "fixed", from, to } });
+
+  useKeys({
+    "/": () => setFocusKey((k) => k + 1),
+    "1": () => patch({ tab: "api", log: null, cols: null }),
+    "2": () => patch({ tab: "webhook", log: null, cols: null }),
+    "3": () => patch({ tab: "errors", log: null, cols: null }),
+    l: () => patch({ tail: !view.tail, log: null }),
+  });
+
+  const bad = view.tokens.filter((t) => t.kind === "bad").length;
+  const summary = useSummary(useMemo(() =>
+    [...filters, ...spanParams(span)], [filters, span]));
+
+  return (
+    <main className="page">
+      <h1 className="visually-hidden">{`${TAB_WORD[view.tab]} logs`}</h1>
+      <div className="row wrap" style={{ marginBottom: 10, minHeight: 32 }}>
+        <nav className="tabs" aria-label="Direction" style={{ margin: "-6px 0" }}>
+          {TABS.map((t) => (
+            <Link key={t} to={viewPath({ ...view, tab: t, log: null, cols: null, part: null })}
+              aria-current={t === view.tab ? "page" : undefined}>{TAB_WORD[t]}</Link>))}
+        </nav>
+        <div className="grow" />
+        {bad > 0 ? <span className="chip-out bad">{bad === 1 ? "1 filter is" : `${bad} filters are`} not understood and not applied</span> : null}
+        <PanelSwitch panel={view.panel} onChange={(panel) => patch({ panel }, { replace: true })} />
+        <RangeBar range={view.range} onChange={(range) => patch({ range })} />
+      </div>
+      <Boundary>
+        <Tiles view={view} data={summary.data} error={summary.error} spanMs={elapsed(span)}
+          retry={() => void summary.refetch()} stale={summary.isPlaceholderData} />
+      </Boundary>
+      <Panels view={view} span={span} names={names} summary={summary} onZoom={zoom} patch={patch} />
+      <section className="card" style={{ marginTop: 12 }} aria-label={`${TAB_WORD[view.tab]} logs`}>
+        <FilterBar tokens={view.tokens} names={names} focusKey={focusKey}
+          onChange={(tokens) => patch({ tokens })} />
+        {view.tail ? <Tail view={view} names={names} filters={filters} patch={patch} />
+          : <Listing view={view} span={span} names={names} filters={filters} patch={patch} />}
+      </section>
+    </main>
+  );
+}
+
+/* The part of the range that is over: a rate divides by this. */
+function elapsed(s: Span): number {
+  return Math.max(1000, Math.min(s.to, Date.now()) - s.from);
+}
+
+function PanelSwitch({ panel, onChange }: { panel: Panel; onChange: (p: Panel) => void }) {
+  const heat = panel === "both" || panel === "heatmap";
+  const chart = panel === "both" || panel === "charts";
+  const of = (h: boolean, c: boolean): Panel => h ? c ? "both" : "heatmap" : c ? "charts" : "none";
+  return (
+    <div className="row" style={{ gap: 2 }} role="group" aria-label="Panels">
+      <button type="button" className="iconbtn" aria-pressed={heat} title="Heatmap" aria-label="Heatmap"
+        onClick={() => onChange(of(!heat, chart))}><Icon name="table" /></button>
+      <button type="button" className="iconbtn" aria-pressed={chart} title="Charts" aria-label="Charts"
+        onClick={() => onChange(of(heat, !chart))}><Icon name="chart" /></button>
+    </div>
+  );
+}
+
+const BY: readonly { value: HeatBy; label: string }[] = [
+  { value: "endpoint", label: "Endpoint" }, { value: "action", label: "Action" },
+  { value: "developer", label: "Developer" }];
+const BY_FIELD: Record<HeatBy, string> = {
+  endpoint: "endpoint", action: "action_id", developer: "developer_id" };
+
+interface PartProps {
+  view: ReturnType<typeof useView>["view"];
+  patch: ReturnType<typeof useView>["patch"];
+  span: Span; names: Names;
+}
+
+function Panels({ view, patch, span, names, summary, onZoom }: PartProps & {
+  summary: ReturnType<typeof useSummary>; onZoom: (from: number, to: number) => void;
+}) {
+  const zone = useZone();
+  const [table, setTable] = useState(false);
+  const heat = view.panel === "both" || view.panel === "heatmap";
+  const chart = view.panel === "both" || view.panel === "charts";
+  const ignored = ignoredByHeatmap(view.tokens);
+  const params = useMemo(() => {
+    const known = view.tokens.filter((t): t is Filter => t.kind === "filter"
+      && ignoredByHeatmap([t]).length === 0);
+    return [...filterParams(view.tab, known), ...spanParams(span),
+      ["by", view.by], ["limit", "30"], ["tz", zone]] as [string, string][];
+  }, [view.tab, view.tokens, view.by, span, zone]);
+  const q = useHeatmap(params, heat);
+  if (!heat && !chart) {
+    return null;
+  }
+  const label = (key: string): string => key === "" ? "other"
+    : view.by === "action" ? `${key} ${names.action.get(key) ?? ""}`.trim()
+      : view.by === "developer" ? names.developer.get(key) ?? key : key;
+  return (
+    <div className={`panels${heat && chart ? "" : " one"}`}>
+      {heat ? (
+        <section className="card" aria-label="Heatmap">
+          <header>
+            <h2>Failures</h2>
+            <Segmented label="Rows of the heatmap" value={view.by} options={BY}
+              onChange={(by) => patch({ by }, { replace: true })} />
+            {ignored.length > 0 ? <span className="chip-out warn" title="The heatmap is counted ahead and knows lab, kind, endpoint, action and developer">without {ignored.join(", ")}</span> : null}
+            <span className="grow" /><HeatLegend />
+          </header>
+          <Boundary>
+            {q.error && !q.data ? <Failure title="Heatmap" error={q.error} retry={() => void q.refetch()} />
+              : !q.data ? <div style={{ padding: 12 }} className="stack">{[0, 1, 2, 3, 4, 5].map((i) => <Skeleton key={i} h={20} />)}</div>
+                : q.data.rows.length === 0 ? <Empty title="No traffic in this range" />
+                  : <HeatGrid data={q.data} name={label} stale={q.isPlaceholderData}
+                    onPick={(from, to, key) => patch({ range: { kind: "fixed", from, to },
+                      tokens: key === null || key === "" || key === "other" ? view.tokens
+                        : [...view.tokens.filter((t) => !(t.kind === "filter" && t.name === BY_FIELD[view.by] && !t.not)),
+                          { kind: "filter", name: BY_FIELD[view.by], op: "eq", not: false, value: key }] })} />}
+          </Boundary>
+        </section>) : null}
+      {chart ? (
+        <section className="card" aria-label="Volume and latency">
+          <header>
+            <h2>Volume and latency</h2><span className="grow" />
+            <button type="button" className="iconbtn" aria-pressed={table} onClick={() => setTable(!table)}
+              title="The same as a table"><Icon name="table" />Table</button>
+          </header>
+          <Boundary>
+            {summary.error && !summary.data ? <Failure title="Charts" error={summary.error} retry={() => void summary.refetch()} />
+              : !summary.data ? <div style={{ padding: 12 }}><Skeleton h={190} /></div>
+                : <Suspense fallback={<div style={{ padding: 12 }}><Skeleton h={190} /></div>}>
+                  <div className={summary.isPlaceholderData ? "stale" : ""}>
+                    <Charts data={summary.data} table={table} onZoom={onZoom} /></div>
+                </Suspense>}
+          </Boundary>
+        </section>) : null}
+    </div>
+  );
+}
+
+function Listing({ view, patch, span, names, filters }: PartProps & {
+  filters: ReturnType<typeof filterParams>;
+}) {
+  const client = useQueryClient();
+  const [epoch, setEpoch] = useState(0);
+  /* A list holds still: its range is resolved when it is asked for, no sooner. */
+  const id = JSON.stringify([filters, view.range, view.sort, epoch]);
+  const frozen = useRef<{ id: string; span: Span }>({ id: "", span });
+  if (frozen.current.id !== id) {
+    frozen.current = { id, span };
+  }
+  const open = view.range.kind === "last";
+  const params = useMemo(() => [...filters, ...spanParams(frozen.current.span, open),
+    ...(view.sort === "time" ? [["sort", "time"] as [string, string]] : [])],
+  [id, open]);
+  const key = useMemo(() => ["logs", params, epoch], [params, epoch]);
+  const q = useLogs(params, epoch);
+  const rows = useMemo(() => q.data?.pages.flatMap((p) => p.data) ?? [], [q.data]);
+  const columns = useMemo(() => columnsOf(view.tab, view.cols), [view.tab, view.cols]);
+  const [current, setCurrent] = useState<string | null>(null);
+  const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
+  const lastPick = useRef<string | null>(null);
+  const known = useRef<ReadonlySet<string>>(new Set());
+  const [freshIds, setFreshIds] = useState<ReadonlySet<string>>(new Set());
+
+  const refresh = useCallback(() => {
+    known.current = new Set(rows.map((r) => r.id));
+    setEpoch((e) => e + 1);
+    window.scrollTo({ top: Math.min(window.scrollY, document.body.scrollHeight) });
+  }, [rows]);
+  const top = q.data?.pages[0]?.data[0];
+  const newest = view.sort === "-time" && open ? top?.id ?? (q.data ? "" : null) : null;
+  const { fresh, clear } = useLiveRows(params, key, view.tokens, newest, () => {
+    void client.invalidateQueries({ queryKey: ["summary"] });
+    void client.invalidateQueries({ queryKey: ["heatmap"] });
+    setEpoch((e) => e + 1);
+  });
+  const showNew = useCallback(() => { clear(); refresh(); }, [clear, refresh]);
+
+  useEffect(() => {
+    if (known.current.size > 0 && !q.isPlaceholderData && rows.length > 0) {
+      setFreshIds(new Set(rows.filter((r) => !known.current.has(r.id)).map((r) => r.id)));
+      known.current = new Set();
+    }
+  }, [rows, q.isPlaceholderData]);
+
+  const onOpen = useCallback((log: string) => {
+    setCurrent(log);
+    patch({ log }, { replace: view.log !== null });
+  }, [patch, view.log]);
+  const onPick = useCallback((log: string, range: boolean) => {
+    setPicked((was) => {
+      const next = new Set(was);
+      const a = rows.findIndex((r) => r.id === lastPick.current);
+      const b = rows.findIndex((r) => r.id === log);
+      if (range && a >= 0) {
+        rows.slice(Math.min(a, b), Math.max(a, b) + 1).forEach((r) => next.add(r.id));
+      } else if (!next.delete(log)) {
+        next.add(log);
+      }
+      return next;
+    });
+    lastPick.current = log;
+  }, [rows]);
+
+  const step = (by: number): void => {
+    const from = rows.findIndex((r) => r.id === (view.log ?? current));
+    const to = rows[Math.max(0, Math.min(rows.length - 1, from + by))];
+    if (to) {
+      setCurrent(to.id);
+      if (view.log) {
+        patch({ log: to.id }, { replace: true });
+      } else {
+        requestAnimationFrame(() => focusRow(to.id));
+      }
+    }
+  };
+  useKeys({
+    j: () => step(1), k: () => step(-1),
+    "]": () => view.log && step(1), "[": () => view.log && step(-1),
+    n: showNew,
+    x: () => current && onPick(current, false),
+  });
+  const close = (): void => {
+    const was = view.log;
+    patch({ log: null, part: null });
+    requestAnimationFrame(() => was && focusRow(was));
+  };
+  const nearEnd = useCallback(() => {
+    if (q.hasNextPage && !q.isFetchingNextPage && !q.error
+      && (q.data?.pages.length ?? 0) < MAX_PAGES) {
+      void q.fetchNextPage();
+    }
+  }, [q]);
+
+  const at = rows.findIndex((r) => r.id === view.log);
+  const last = q.data?.pages.at(-1);
+  const [groupsOn, setGroupsOn] = useState(true);
+  return (
+    <>
+      {view.tab === "errors" ? <Groups view={view} patch={patch} span={span} names={names}
+        filters={filters} on={groupsOn} setOn={setGroupsOn} /> : null}
+      <div className="gridhead" style={{ padding: "4px 6px 4px 12px" }}>
+        <span className="muted" style={{ fontSize: 13 }} role="status">
+          {q.data && !q.isPlaceholderData ? `${count(rows.length)}${last?.page.has_more ? "+" : ""} ${rows.length === 1 ? "log" : "logs"}${
+            view.sort === "time" ? ", oldest first" : ", newest first"}` : ""}
+        </span>
+        <span className="grow" />
+        <button type="button" className="iconbtn" onClick={refresh} aria-label="Refresh" title="Refresh"
+          disabled={q.isFetching}><Icon name="refresh" /></button>
+        <button type="button" className="iconbtn" onClick={() => patch({ tail: true, log: null })}
+          title="Live tail (l)"><Icon name="play" size={12} /><span className="wide-only">Live tail</span></button>
+        <ColumnsMenu tab={view.tab} cols={view.cols} onChange={(cols) => patch({ cols }, { replace: true })} />
+        <ViewsMenu view={view} />
+        <ExportMenu params={[...filters, ...spanParams(span)]} />
+      </div>
+      <NewRows n={fresh.n} atLeast={fresh.atLeast} show={showNew} />
+      <Boundary>
+        {q.error && rows.length === 0 ? <ListError error={q.error} retry={() => void q.refetch()} clear={() => patch({ tokens: [] })} />
+          : q.isPending ? <Loading rows={10} label="Loading logs" />
+            : rows.length === 0 ? <NoRows view={view} patch={patch} partial={!!last?.searched_to} />
+              : <Grid rows={rows} columns={columns} names={names} open={view.log} current={current}
+                picked={picked} fresh={freshIds} sort={view.sort} stale={q.isPlaceholderData}
+                total={last?.page.has_more ? -1 : rows.length + 1} onOpen={onOpen} onCurrent={setCurrent}
+                onPick={onPick} onNearEnd={nearEnd}
+                onPickAll={(on) => setPicked(on ? new Set(rows.map((r) => r.id)) : new Set())}
+                onSort={() => patch({ sort: view.sort === "time" ? "-time" : "time" })} />}
+      </Boundary>
+      {rows.length > 0 ? (
+        <div className="foot">
+          {q.isFetchingNextPage ? <span role="status">Loading more</span>
+            : q.error ? <Failure error={q.error} retry={() => void q.fetchNextPage()} />
+              : (q.data?.pages.length ?? 0) >= MAX_PAGES && q.hasNextPage
+                ? <span>{count(rows.length)} rows are loaded. Narrow the range or the filter to see the rest.</span>
+                : q.hasNextPage ? <button type="button" className="iconbtn boxed" onClick={() => void q.fetchNextPage()}>Load more</button>
+                  : <span>End of the range.</span>}
+          {last?.searched_to && last.page.has_more ? <span>Searched back to {agoText(Date.parse(last.searched_to), Date.now())}.</span> : null}
+        </div>) : null}
+      <SelectionBar rows={rows.filter((r) => picked.has(r.id))} columns={columns} names={names}
+        clear={() => setPicked(new Set())} />
+      {view.log ? <Drawer id={view.log} names={names} part={view.part} close={close}
+        onPart={(part) => patch({ part }, { replace: true })}
+        prev={at > 0 ? () => step(-1) : null}
+        next={at >= 0 && at < rows.length - 1 ? () => step(1) : null} /> : null}
+    </>
+  );
+}
+
+function focusRow(id: string): void {
+  document.querySelector<HTMLElement>(`a[data-row="${CSS.escape(id)}"]`)?.focus({ preventScroll: true });
+}
+
+function ListError({ error, retry, clear }: { error: unknown; retry: () => void; clear: () => void }) {
+  const filter = error instanceof ApiError && error.status === 400;
+  return (
+    <>
+      <Failure title="Logs" error={error} retry={retry} />
+      {filter ? <div className="state" style={{ paddingTop: 0 }}><button type="button" className="iconbtn boxed" onClick={clear}>Clear the filters</button></div> : null}
+    </>
+  );
+}
+
+function NoRows({ view, patch, partial }: {
+  view: PartProps["view"]; patch: PartProps["patch"]; partial: boolean;
+}) {
+  const filtered = view.tokens.length > 0;
+  const curl = `curl -H 'X-Api-Key: $KEY' ${window.location.origin}/...`;
+  return (
+    <Empty title={filtered ? "No log matches" : view.tab === "errors" ? "No failures in this range" : "No logs in this range"}
+      acts={<>
+        {filtered ? <button type="button" className="iconbtn boxed" onClick={() => patch({ tokens: [] })}>Clear the filters</button> : null}
+        {view.range.kind !== "last" || view.range.name !== "7d"
+          ? <button type="button" className="iconbtn boxed" onClick={() => patch({ range: { kind: "last", name: "7d" } })}>Look at the last 7 days</button> : null}
+      </>}>
+      {partial ? <p>The search ran out of time before the whole range was looked at.</p> : null}
+      {!filtered && view.tab === "api" ? (
+        <><p>A call through a location with <code className="mono">capture on</code> shows up here within a moment:</p>
+          <div className="row"><pre className="code">{curl}</pre><CopyButton text={curl} what="the command" /></div></>) : null}
+      {!filtered && view.tab === "webhook" ? <p>Outbound deliveries show up here.</p> : null}
+    </Empty>
+  );
+}
+
+function Groups({ view, patch, span, filters, on, setOn }: PartProps & {
+  filters: ReturnType<typeof filterParams>; on: boolean; setOn: (on: boolean) => void;
+}) {
+  const q = useErrorGroups(useMemo(() =>
+    [...filters.filter(([k]) => k !== "error"), ...spanParams(span)], [filters, span]), true);
+  const chosen = view.tokens.find((t): t is Filter => t.kind === "filter" && t.name === "error")?.value ?? null;
+  const groups = q.data?.data ?? [];
+  return (
+    <div style={{ borderBottom: "1px solid var(--line)" }}>
+      <div className="gridhead" style={{ padding: "4px 6px 4px 12px", borderBottom: on ? undefined : 0 }}>
+        <h2 style={{ fontSize: 14 }}>By reason</h2>
+        <span className="muted" style={{ fontSize: 13 }}>{q.data ? `${count(groups.length)} ${groups.length === 1 ? "reason" : "reasons"}` : ""}</span>
+        <span className="grow" />
+        <button type="button" className="iconbtn" aria-expanded={on} onClick={() => setOn(!on)}>{on ? "Hide" : "Show"}</button>
+      </div>
+      {on ? q.error && !q.data ? <Failure title="Errors" error={q.error} retry={() => void q.refetch()} />
+        : !q.data ? <Loading rows={4} />
+          : groups.length === 0 ? <Empty title="No failures in this range" />
+            : <div style={{ maxHeight: 380, overflow: "auto" }} tabIndex={0} role="region" aria-label="Errors by reason"><ErrorGroups groups={groups} stale={q.isPlaceholderData} chosen={chosen}
+              onPick={(g) => patch({ log: null, tokens: [
+                ...view.tokens.filter((t) => !(t.kind === "filter" && t.name === "error")),
+                ...(g.fingerprint === chosen ? [] : [{ kind: "filter", name: "error", op: "eq", not: false, value: g.fingerprint } as Filter])] })} /></div> : null}
+    </div>
+  );
+}
+

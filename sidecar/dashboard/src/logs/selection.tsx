@@ -1,0 +1,49 @@
+import { url, type Params } from "../api/client";
+import type { Log } from "../api/types";
+import { csvText } from "../lib/csv";
+import { count } from "../lib/numbers";
+import { saveFile } from "../ui/copy";
+import { Icon } from "../ui/icons";
+import { Menu } from "@mantine/core";
+import type { Column, Names } from "./columns";
+
+function stamp(): string {
+  return new Date().toISOString().slice(0, 19).replace(/[:T]/g, "-");
+}
+
+/* What is selected, as a file made here; nothing is asked of the server. */
+export function SelectionBar({ rows, columns, names, clear }: {
+  rows: Log[]; columns: Column[]; names: Names; clear: () => void;
+}) {
+  if (rows.length === 0) {
+    return null;
+  }
+  const csv = (): void => saveFile(`logs-${stamp()}.csv`, "text/csv",
+    csvText(["id", ...columns.map((c) => c.key)],
+      rows.map((r) => [r.id, ...columns.map((c) => c.text(r, names))])));
+  return (
+    <div className="selbar" role="region" aria-label="Selection">
+      <span className="strong">{count(rows.length)} selected</span>
+      <button type="button" className="iconbtn boxed" onClick={csv}><Icon name="download" />CSV</button>
+      <button type="button" className="iconbtn boxed" onClick={() => saveFile(`logs-${stamp()}.json`,
+        "application/json", JSON.stringify(rows, null, 2))}><Icon name="download" />JSON</button>
+      <button type="button" className="iconbtn" onClick={clear}>Clear</button>
+    </div>
+  );
+}
+
+/* Everything that matches, streamed by the server and written to the audit log. */
+export function ExportMenu({ params }: { params: Params }) {
+  return (
+    <Menu position="bottom-end">
+      <Menu.Target>
+        <button type="button" className="iconbtn" title="Export all that match"><Icon name="download" /><span className="wide-only">Export</span></button>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Label>All logs that match, without bodies</Menu.Label>
+        <Menu.Item component="a" href={url("/logs", [...params, ["format", "csv"]])} download={`logs-${stamp()}.csv`}>CSV</Menu.Item>
+        <Menu.Item component="a" href={url("/logs", [...params, ["format", "ndjson"]])} download={`logs-${stamp()}.ndjson`}>NDJSON</Menu.Item>
+      </Menu.Dropdown>
+    </Menu>
+  );
+}

@@ -1,0 +1,97 @@
+import type { ReactNode } from "react";
+import { Link } from "react-router";
+import type { Summary } from "../api/types";
+import { change, count, millis, percent, rate, short } from "../lib/numbers";
+import { viewPath, type View } from "../lib/view";
+import { Failure, Skeleton } from "../ui/parts";
+
+type Worse = "up" | "down" | "never";
+
+/* The number, how it changed, and its course over the range. */
+export function Tiles({ view, data, error, retry, stale, spanMs }: {
+  view: View; data: Summary | undefined; error: unknown; retry: () => void;
+  stale: boolean; spanMs: number;
+}) {
+  if (error && !data) {
+    return <div className="card"><Failure title="Totals" error={error} retry={retry} /></div>;
+  }
+  if (!data) {
+    return (
+      <div className="tiles" role="status" aria-label="Loading totals">
+        {Array.from({ length: 6 }, (_, i) => (
+          <div className="tile" key={i}><span className="label"><Skeleton h={12} w={70} /></span>
+            <span className="value"><Skeleton h={22} w={90} /></span></div>))}
+      </div>
+    );
+  }
+  const was = data.previous;
+  const total = data.ok + data.fail;
+  const status = (s: string): string => viewPath({ ...view, log: null,
+    tab: view.tab === "errors" ? "api" : view.tab,
+    tokens: [...view.tokens.filter((t) => !(t.kind === "filter" && t.name === "status")),
+      { kind: "filter", name: "status", op: "eq", not: false, value: s }] });
+  const s = data.series;
+  const more = data.partial ? "+" : "";
+  return (
+    <section className={`tiles${stale ? " stale" : ""}`} aria-label="Totals of the range">
+      <Tile label="Succeeded" mark={"\u2713"} color="var(--ok)" value={short(data.ok) + more}
+        title={count(data.ok)} to={status("SUCCESS")}
+        delta={was ? change(data.ok, was.ok) : null} worse="never"
+        spark={<Spark values={s.map((b) => b.ok)} color="var(--ok)" />} />
+      <Tile label="Failed" mark={"\u2715"} color="var(--fail)" value={short(data.fail) + more}
+        title={count(data.fail)} small={percent(data.fail, total)} to={status("FAIL")}
+        delta={was ? change(data.fail, was.fail) : null} worse="up"
+        spark={<Spark values={s.map((b) => b.fail)} color="var(--fail)" />} />
+      <Tile label="Pending now" mark={"\u25f7"} color="var(--pending)" value={short(data.pending)}
+        title={count(data.pending)} to={status("PENDING")} note="waiting for their time" />
+      <Tile label="Retrying now" mark={"\u21bb"} color="var(--retry)" value={short(data.retrying)}
+        title={count(data.retrying)} to={status("RETRYING")} note="failed, will be tried again" />
+      <Tile label="Rate" value={rate(total, spanMs)} small="/s" note={`${count(total)}${more} in the range`}
+        spark={<Spark values={s.map((b) => b.ok + b.fail)} color="var(--neutral)" />} />
+      <Tile label="Latency p95" value={millis(data.p95_ms)} small={`p50 ${millis(data.p50_ms)}`}
+        delta={was && data.p95_ms !== null && was.p95_ms !== null
+          ? change(data.p95_ms, was.p95_ms) : null} worse="up"
+        spark={<Spark values={s.map((b) => b.p95_ms ?? 0)} color="var(--neutral)" />} />
+    </section>
+  );
+}
+
+function Tile(p: {
+  label: string; value: string; mark?: string; color?: string; small?: string; title?: string;
+  delta?: { text: string; sign: -1 | 0 | 1 } | null; worse?: Worse; note?: string;
+  spark?: ReactNode; to?: string;
+}) {
+  const bad = p.delta && ((p.worse === "up" && p.delta.sign > 0)
+    || (p.worse === "down" && p.delta.sign < 0));
+  const inside = (
+    <>
+      <span className="label">
+        {p.mark ? <i aria-hidden="true" style={{ fontStyle: "normal", fontWeight: 600, color: p.color }}>{p.mark}</i> : null}
+        {p.label}
+      </span>
+      <span className="value" title={p.title}>{p.value}{p.small ? <small> {p.small}</small> : null}</span>
+      <span className={`delta${bad ? " bad" : ""}`}>
+        {p.delta ? <span title="Against the period before">{p.delta.text}
+          <span className="visually-hidden"> against the period before</span></span> : p.note ?? ""}
+      </span>
+      {p.spark ? <span className="spark">{p.spark}</span> : null}
+    </>
+  );
+  return p.to ? <Link className="tile" to={p.to}>{inside}</Link> : <div className="tile">{inside}</div>;
+}
+
+export function Spark({ values, color }: { values: number[]; color: string }) {
+  if (values.length < 2) {
+    return null;
+  }
+  const max = Math.max(1, ...values);
+  const step = 100 / (values.length - 1);
+  const pts = values.map((v, i) => `${(i * step).toFixed(2)},${(31 - 28 * v / max).toFixed(2)}`);
+  return (
+    <svg width="100%" height="100%" viewBox="0 0 100 32" preserveAspectRatio="none" aria-hidden="true">
+      <polyline points={`0,32 ${pts.join(" ")} 100,32`} fill={color} opacity="0.12" stroke="none" />
+      <polyline points={pts.join(" ")} fill="none" stroke={color} strokeWidth="1.5"
+        vectorEffect="non-scaling-stroke" strokeLinejoin="round" />
+    </svg>
+  );
+}

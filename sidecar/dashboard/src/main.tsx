@@ -1,0 +1,29 @@
+import "@mantine/core/styles/baseline.css";
+import "@mantine/core/styles/default-css-variables.css";
+import "@mantine/core/styles/global.css";
+import "./mantine.css";
+import "./styles.css";
+import { MantineProvider } from "@mantine/core";
+import { QueryClientProvider } from "@tanstack/react-query";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { BrowserRouter } from "react-router";
+import { App } from "./app";
+import { queryClient } from "./api/queries";
+import { nonce } from "./nonce";
+import { SchemeSync } from "./shell/scheme";
+import { cssVariables, theme } from "./theme";
+
+createRoot(document.getElementById("root")!).render(
+  <StrictMode>
+    <MantineProvider theme={theme} cssVariablesResolver={cssVariables}
+      defaultColorScheme="auto" getStyleNonce={() => nonce}
+      colorSchemeManager={SchemeSync}>
+      <QueryClientProvider client={queryClient}>
+        <BrowserRouter basename="/dashboard">
+          <App />
+        </BrowserRouter>
+      </QueryClientProvider>
+    </MantineProvider>
+  </StrictMode>,
+);

@@ -1,0 +1,171 @@
+import { Menu, Modal } from "@mantine/core";
+import { useEffect, useState, type ReactNode } from "react";
+import { NavLink, useLocation, useNavigate } from "react-router";
+import { request } from "../api/client";
+import { queryClient } from "../api/queries";
+import { browserZone, offsetText } from "../lib/time";
+import { startLive, useLiveState } from "../live/live";
+import { setPrefs, usePrefs, useZone } from "../prefs";
+import { Icon, Mark } from "../ui/icons";
+import { useKeys } from "../ui/keys";
+import { toast } from "../ui/toast";
+import { LabSwitch } from "./labs";
+import { can, useSession } from "./me";
+import { ShortcutSheet } from "./shortcuts";
+
+const NAV = [
+  { to: "/logs/api", under: "/log", label: "Logs", right: "" },
+  { to: "/config/integrations", under: "/config", label: "Configuration", right: "" },
+  { to: "/dead-letters", under: "/dead-letters", label: "Dead letters", right: "" },
+  { to: "/audit", under: "/audit", label: "Audit", right: "audit:read" },
+  { to: "/system", under: "/system", label: "System", right: "" },
+] as const;
+
+const LIVE_TEXT = {
+  connecting: ["Connecting", "The live stream is being opened."],
+  live: ["Live", "Changes arrive as they happen."],
+  lagging: ["Lagging", "Nothing heard for 20 seconds: what you see may be old."],
+  offline: ["Offline", "The live stream is cut. It is tried again every few seconds."],
+} as const;
+
+export function LiveBadge() {
+  const state = useLiveState();
+  const [word, why] = LIVE_TEXT[state];
+  return (
+    <span className="live muted" data-state={state} title={why}>
+      <span className="dot" aria-hidden="true" /><span className="wide-only">{word}</span>
+      <span className="visually-hidden">{`Live stream: ${word}`}</span>
+    </span>
+  );
+}
+
+export function Shell({ children }: { children: ReactNode }) {
+  const me = useSession();
+  const at = useLocation().pathname;
+  const go = useNavigate();
+  const live = useLiveState();
+  const [help, setHelp] = useState(false);
+
+  useEffect(() => startLive(), []);
+  useKeys({ "?": () => setHelp(true) });
+
+  const items = NAV.filter((n) => n.right === "" || can(me, n.right) || me.role === "admin");
+  const active = (under: string): boolean => at.startsWith(under);
+
+  const signOut = async (): Promise<void> => {
+    try {
+      await request("/logout", { method: "POST", body: {}, quiet401: true });
+    } catch (e) {
+      toast(`Could not sign out: ${String((e as Error).message)}`, true);
+      return;
+    }
+    queryClient.clear();
+    window.location.assign("/dashboard/");
+  };
+
+  return (
+    <>
+      <a className="skip" href="#main">Skip to content</a>
+      <header className="bar">
+        <span className="menu-only">
+          <Menu position="bottom-start">
+            <Menu.Target>
+              <button type="button" className="iconbtn" aria-label="Screens"><Icon name="menu" /></button>
+            </Menu.Target>
+            <Menu.Dropdown>
+              {items.map((n) => (
+                <Menu.Item key={n.to} onClick={() => void go(n.to)}
+                  aria-current={active(n.under) ? "page" : undefined}>{n.label}</Menu.Item>))}
+            </Menu.Dropdown>
+          </Menu>
+        </span>
+        <NavLink to="/logs/api" className="brand" aria-label="Integration Dashboard, logs">
+          <Mark /><span>Integrations</span>
+        </NavLink>
+        <nav className="nav" aria-label="Screens">
+          {items.map((n) => (
+            <NavLink key={n.to} to={n.to} className={active(n.under) ? "active" : ""}
+              aria-current={active(n.under) ? "page" : undefined}>{n.label}</NavLink>))}
+        </nav>
+        <div className="grow" />
+        <LiveBadge />
+        <LabSwitch />
+        <ZoneMenu />
+        <SchemeButton />
+        <button type="button" className="iconbtn wide-only" aria-label="Keyboard shortcuts"
+          title="Keyboard shortcuts (?)" onClick={() => setHelp(true)}><Icon name="help" /></button>
+        <Menu position="bottom-end" width={240}>
+          <Menu.Target>
+            <button type="button" className="iconbtn" aria-label="Account"><Icon name="user" /></button>
+          </Menu.Target>
+          <Menu.Dropdown>
+            <div style={{ padding: "6px 12px" }}>
+              <div className="strong clip">{me.key.name}</div>
+              <div className="muted" style={{ fontSize: 13 }}>
+                {me.role}, {me.org_id === 0 ? "platform"
+                  : me.orgs.find((o) => o.id === me.org_id)?.name ?? `org ${me.org_id}`}
+              </div>
+            </div>
+            <Menu.Divider />
+            <Menu.Item onClick={() => setHelp(true)}>Keyboard and display</Menu.Item>
+            <Menu.Item onClick={() => void signOut()}>Sign out</Menu.Item>
+          </Menu.Dropdown>
+        </Menu>
+      </header>
+      {live === "offline" ? (
+        <div className="banner bad" role="status">
+          <span><b>Offline.</b> The live stream is cut; what you see is from before. It reconnects by itself.</span>
+        </div>
+      ) : null}
+      <div id="main" tabIndex={-1} style={{ outline: "none" }}>{children}</div>
+      <Modal opened={help} onClose={() => setHelp(false)} title="Keyboard and display" size="lg"
+        closeButtonProps={{ "aria-label": "Close" }}>
+        <ShortcutSheet />
+      </Modal>
+    </>
+  );
+}
+
+function SchemeButton() {
+  const { scheme } = usePrefs();
+  const next = scheme === "auto" ? "light" : scheme === "light" ? "dark" : "auto";
+  const word = { auto: "system", light: "light", dark: "dark" };
+  return (
+    <button type="button" className="iconbtn" title={`Theme: ${word[scheme]}. Press for ${word[next]}.`}
+      aria-label={`Theme: ${word[scheme]}. Switch to ${word[next]}`}
+      onClick={() => setPrefs({ scheme: next })}>
+      <Icon name={scheme === "dark" ? "moon" : "sun"} />
+      {scheme === "auto" ? <span className="wide-only" style={{ fontSize: 12 }}>auto</span> : null}
+    </button>
+  );
+}
+
+function ZoneMenu() {
+  const { zone } = usePrefs();
+  const shown = useZone();
+  const me = useSession();
+  const now = Date.now();
+  const zones = [...new Set(me.labs.map((l) => l.time_zone).filter((z): z is string => !!z))]
+    .filter((z) => z !== "UTC").slice(0, 12);
+  const item = (value: string, label: string) => (
+    <Menu.Item key={value} onClick={() => setPrefs({ zone: value })}
+      aria-current={zone === value ? "true" : undefined}
+      rightSection={zone === value ? <span aria-hidden="true">{"\u2713"}</span> : null}>{label}</Menu.Item>
+  );
+  return (
+    <Menu position="bottom-end">
+      <Menu.Target>
+        <button type="button" className="iconbtn wide-only" title={`Times are in ${shown}`}
+          aria-label={`Time zone: ${shown}`}>
+          <Icon name="clock" />{offsetText(now, shown)}
+        </button>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Label>Show times in</Menu.Label>
+        {item("local", `This computer's zone (${browserZone()})`)}
+        {item("UTC", "UTC")}
+        {zones.map((z) => item(z, z))}
+      </Menu.Dropdown>
+    </Menu>
+  );
+}

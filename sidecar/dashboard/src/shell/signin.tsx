@@ -1,0 +1,56 @@
+import { Button, PasswordInput } from "@mantine/core";
+import { useState, type FormEvent } from "react";
+import { ApiError, request } from "../api/client";
+import { queryClient } from "../api/queries";
+import { Mark } from "../ui/icons";
+
+/* The key goes to /login once and is forgotten: the cookie is not readable. */
+export function SignIn({ ended }: { ended: boolean }) {
+  const [key, setKey] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<string | null>(null);
+
+  const submit = async (e: FormEvent): Promise<void> => {
+    e.preventDefault();
+    const k = key.trim();
+    if (!/^idash_\S{8,}$/.test(k)) {
+      setError("An API key begins with idash_ and has no spaces.");
+      return;
+    }
+    setBusy(true);
+    setError(null);
+    try {
+      await request("/login", { method: "POST", quiet401: true, body: {},
+        headers: { authorization: `Bearer ${k}` } });
+      setKey("");
+      await queryClient.resetQueries({ queryKey: ["me"] });
+    } catch (x) {
+      setError(x instanceof ApiError && x.status === 401
+        ? "This key is unknown, revoked or expired."
+        : x instanceof ApiError ? `${x.problem.title}. ${x.problem.detail ?? ""}` : String(x));
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  return (
+    <main className="signin">
+      <form onSubmit={(e) => void submit(e)} aria-labelledby="signin-title">
+        <div className="row" style={{ gap: 10 }}>
+          <Mark />
+          <h1 id="signin-title" style={{ fontSize: 18 }}>Integration Dashboard</h1>
+        </div>
+        {ended ? <p role="status">Your session has ended. Sign in again to go on where you were.</p> : null}
+        <PasswordInput label="API key" placeholder="idash_..." value={key} autoFocus required
+          autoComplete="off" spellCheck={false} error={error} withAsterisk={false}
+          visibilityToggleButtonProps={{ "aria-label": "Show or hide the key" }}
+          onChange={(e) => setKey(e.currentTarget.value)} />
+        <Button type="submit" loading={busy}>Sign in</Button>
+        <p className="muted" style={{ fontSize: 13 }}>
+          The key is exchanged for a session cookie and kept nowhere in this browser.
+          A first key comes from <code className="mono">integrationd key create --role admin --org 0</code>.
+        </p>
+      </form>
+    </main>
+  );
+}

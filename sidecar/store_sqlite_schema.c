@@ -1,0 +1,262 @@
+/*
+ * The schema and its version, and the text of the writer's statements.  A
+ * change adds a step to the table of migrations and raises STORE_SCHEMA; a
+ * step runs in one transaction with the change of user_version.
+ */
+
+#include "store_sqlite.h"
+
+#include <stdio.h>
+
+#define SCHEMA_APPLICATION  0x69644173     /* "idAs": what the file is */
+
+static const char  schema_logs[] =
+    "CREATE TABLE dict(id INTEGER PRIMARY KEY, kind INT NOT NULL,"
+    " text BLOB NOT NULL, UNIQUE(kind, text)) STRICT;"
+
+    "CREATE TABLE integration_directory(id INTEGER PRIMARY KEY,"
+    " bump INT NOT NULL, uid BLOB NOT NULL, org INT, lab INT,"
+    " kind INT NOT NULL, status INT NOT NULL, action INT, category INT,"
+    " developer INT, integration INT, endpoint INT, method INT, http INT,"
+    " error INT, dur INT, attempts INT, flags INT NOT NULL,"
+    " part INT NOT NULL, expires INT) STRICT;"
+    "CREATE TABLE detail(id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;"
+    "CREATE TABLE body(id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;"
+
+    "CREATE UNIQUE INDEX dir_uid ON integration_directory(uid);"
+    "CREATE INDEX dir_kind ON integration_directory(kind);"
+    "CREATE INDEX dir_status ON integration_directory(status);"
+    "CREATE INDEX dir_org ON integration_directory(org) WHERE org NOT NULL;"
+    "CREATE INDEX dir_lab ON integration_directory(lab) WHERE lab NOT NULL;"
+    "CREATE INDEX dir_action ON integration_directory(action)"
+    " WHERE action NOT NULL;"
+    "CREATE INDEX dir_endpoint ON integration_directory(endpoint)"
+    " WHERE endpoint NOT NULL;"
+    "CREATE INDEX dir_developer ON integration_directory(developer)"
+    " WHERE developer NOT NULL;"
+    "CREATE INDEX dir_integration ON integration_directory(integration)"
+    " WHERE integration NOT NULL;"
+    "CREATE INDEX dir_http ON integration_directory(http)"
+    " WHERE http NOT NULL;"
+    "CREATE INDEX dir_error ON integration_directory(error)"
+    " WHERE error NOT NULL;"
+    "CREATE INDEX dir_expires ON integration_directory(expires)"
+    " WHERE expires NOT NULL;"
+    /* error groups and open counts without a look at the table */
+    "CREATE INDEX dir_trouble ON integration_directory(status, id, bump, org,"
+    " lab, kind, error) WHERE status IN (0, 2, 3);"
+
+    "CREATE TABLE ref(part INT NOT NULL, key INT NOT NULL, id INT NOT NULL,"
+    " PRIMARY KEY(part, key, id)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE ref_part(part INTEGER PRIMARY KEY, entries INT NOT NULL,"
+    " low INT NOT NULL, high INT NOT NULL) STRICT;";
+
+static const char  schema_heatmap[] =
+    /* at: start of the bucket in units of 5 min; -1: the log has none */
+    "CREATE TABLE heatmap(at INT NOT NULL, org INT NOT NULL, lab INT NOT NULL,"
+    " kind INT NOT NULL, action INT NOT NULL, endpoint INT NOT NULL,"
+    " developer INT NOT NULL, ok INT NOT NULL, fail INT NOT NULL,"
+    " hist BLOB NOT NULL, PRIMARY KEY(at, org, lab, kind, action, endpoint,"
+    " developer)) STRICT, WITHOUT ROWID;"
+    /* level 0: an hour, 1: a day, of quarters; -2: not split by it */
+    "CREATE TABLE heatmap_roll(level INT NOT NULL, at INT NOT NULL,"
+    " lab INT NOT NULL, org INT NOT NULL, dim INT NOT NULL, kind INT NOT NULL,"
+    " label INT NOT NULL, cells BLOB NOT NULL, PRIMARY KEY(level, at, lab,"
+    " org, dim, kind, label)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE heatmap_done(level INT NOT NULL, at INT NOT NULL,"
+    " PRIMARY KEY(level, at)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE heatmap_todo(level INT NOT NULL, at INT NOT NULL,"
+    " gen INT NOT NULL, PRIMARY KEY(level, at)) STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE counter(name TEXT PRIMARY KEY, value INT NOT NULL)"
+    " STRICT, WITHOUT ROWID;";
+
+/*
+ * Entries of the audit log are written once.  The one thing that may remove
+ * them is retention, and the trigger itself asks the clock whether it is due:
+ * no connection can be told to look away.
+ */
+static const char  schema_audit[] =
+    "CREATE TRIGGER audit_update BEFORE UPDATE ON audit_log BEGIN"
+    " SELECT RAISE(ABORT, 'the audit log cannot be changed'); END;"
+    "CREATE TRIGGER audit_delete BEFORE DELETE ON audit_log"
+    " WHEN old.expires IS NULL OR old.expires >"
+    " CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER) BEGIN"
+    " SELECT RAISE(ABORT, 'the audit log cannot be deleted'); END;";
+
+const char *const  sqlite_stmt_text[SQL_STMT_COUNT] = {
+    [SQL_BEGIN] = "BEGIN IMMEDIATE",
+    [SQL_COMMIT] = "COMMIT",
+    [SQL_ROLLBACK] = "ROLLBACK",
+    [SQL_LOG_INSERT] =
+        "INSERT INTO integration_directory VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,"
+        "?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)"
+        " ON CONFLICT(uid) DO NOTHING",
+    [SQL_DETAIL_INSERT] = "INSERT INTO detail VALUES(?1,?2)",
+    [SQL_BODY_INSERT] = "INSERT INTO body VALUES(?1,?2)",
+    [SQL_REF_INSERT] =
+        "INSERT INTO ref VALUES(?1,?2,?3) ON CONFLICT DO NOTHING",
+    [SQL_DIGEST] =
+        "SELECT substr(t.data,1,16) FROM integration_directory d"
+        " JOIN detail t ON t.id=d.id WHERE d.uid=?1",
+    [SQL_DICT_FIND] = "SELECT id FROM dict WHERE kind=?1 AND text=?2",
+    [SQL_DICT_INSERT] = "INSERT INTO dict(kind,text) VALUES(?1,?2)",
+    [SQL_PART_LAST] = "SELECT part,entries,low,high FROM ref_part"
+        " ORDER BY part DESC LIMIT 1",
+    [SQL_PART_PUT] = "INSERT OR REPLACE INTO ref_part VALUES(?1,?2,?3,?4)",
+    [SQL_HEAT_ADD] =
+        "INSERT INTO heatmap VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)"
+        " ON CONFLICT DO UPDATE SET ok=ok+excluded.ok,"
+        " fail=fail+excluded.fail, hist=idash_hist(hist,excluded.hist)",
+    [SQL_HEAT_UNDONE] = "DELETE FROM heatmap_done WHERE level=?1 AND at=?2",
+    [SQL_HEAT_TODO] =
+        "INSERT INTO heatmap_todo VALUES(?1,?2,1)"
+        " ON CONFLICT DO UPDATE SET gen=gen+1",
+    [SQL_COUNTER_ADD] =
+        "INSERT INTO counter VALUES(?1,1)"
+        " ON CONFLICT DO UPDATE SET value=value+1",
+};
+
+
+static int
+schema_number(struct sqlite_conn *c, const char *pragma, int *out)
+{
+    sqlite3_stmt  *st;
+    int            rc;
+
+    rc = sqlite3_prepare_v2(c->db, pragma, -1, &st, NULL);
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+
+    rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW) {
+        *out = sqlite3_column_int(st, 0);
+        rc = SQLITE_OK;
+    }
+
+    sqlite3_finalize(st);
+    return rc;
+}
+
+
+static int
+schema_documents(struct sqlite_conn *c)
+{
+    const char  *t;
+    char         sql[1024];
+    int          rc = SQLITE_OK;
+
+    for (int i = 0; i < STORE_COLL_COUNT && rc == SQLITE_OK; i++) {
+        t = store_coll_name((enum store_coll) i);
+        snprintf(sql, sizeof(sql),
+            "CREATE TABLE %s(id BLOB NOT NULL PRIMARY KEY,"
+            " version INT NOT NULL, org INT, created INT NOT NULL,"
+            " updated INT NOT NULL, expires INT, body BLOB NOT NULL) STRICT;"
+            "CREATE INDEX %s_org ON %s(org, id) WHERE org NOT NULL;"
+            "CREATE INDEX %s_expires ON %s(expires) WHERE expires NOT NULL;",
+            t, t, t, t, t);
+        rc = sqlite3_exec(c->db, sql, NULL, NULL, NULL);
+    }
+
+    return rc;
+}
+
+
+static int
+schema_create(struct sqlite_conn *c)
+{
+    static const char *const  parts[] = {
+        schema_logs, schema_heatmap, schema_audit
+    };
+    char  sql[128];
+    int   rc;
+
+    rc = schema_documents(c);
+
+    for (size_t i = 0; i < 3 && rc == SQLITE_OK; i++) {
+        rc = sqlite3_exec(c->db, parts[i], NULL, NULL, NULL);
+    }
+
+    if (rc == SQLITE_OK) {
+        snprintf(sql, sizeof(sql), "PRAGMA application_id=%d;"
+            "PRAGMA user_version=%d", SCHEMA_APPLICATION, STORE_SCHEMA);
+        rc = sqlite3_exec(c->db, sql, NULL, NULL, NULL);
+    }
+
+    return rc;
+}
+
+
+/* In a transaction: two processes may find the same empty file. */
+static int
+schema_enter(struct sqlite_conn *c, bool create, int *version, int *app,
+    int *objects)
+{
+    int  rc;
+
+    rc = sqlite3_exec(c->db, create ? "BEGIN IMMEDIATE" : "SAVEPOINT look",
+        NULL, NULL, NULL);
+
+    if (rc == SQLITE_OK) {
+        rc = schema_number(c, "PRAGMA user_version", version);
+    }
+
+    if (rc == SQLITE_OK) {
+        rc = schema_number(c, "PRAGMA application_id", app);
+    }
+
+    if (rc == SQLITE_OK) {
+        rc = schema_number(c, "SELECT count(*) FROM sqlite_schema", objects);
+    }
+
+    if (rc == SQLITE_OK && create && *objects == 0) {
+        rc = schema_create(c);
+        *version = STORE_SCHEMA;
+        *app = SCHEMA_APPLICATION;
+    }
+
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_exec(c->db, create ? "COMMIT" : "RELEASE look", NULL,
+            NULL, NULL);
+    }
+
+    if (rc != SQLITE_OK && create) {
+        (void) sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
+    }
+
+    return rc;
+}
+
+
+enum result
+sqlite_schema_check(struct sqlite_conn *c, bool create, char *err,
+    size_t errlen)
+{
+    const char  *path = c->store->path;
+    int          version = 0, app = 0, objects = 0, rc;
+    char         why[256];
+
+    rc = schema_enter(c, create, &version, &app, &objects);
+
+    if (rc != SQLITE_OK) {
+        snprintf(why, sizeof(why), "%s", sqlite3_errmsg(c->db));
+        snprintf(err, errlen, "store: %s: schema: %s", path, why);
+        return sqlite_result(c, rc, "schema");
+    }
+
+    if (app != SCHEMA_APPLICATION) {
+        snprintf(err, errlen, "store: %s: is not a file of integrationd: "
+            "point `store` at a path of its own", path);
+        return RESULT_INVALID;
+    }
+
+    if (version != STORE_SCHEMA) {
+        snprintf(err, errlen, "store: %s: has schema %d, this integrationd "
+            "knows %d: use a newer integrationd", path, version,
+            STORE_SCHEMA);
+        return RESULT_INVALID;
+    }
+
+    return RESULT_OK;
+}
