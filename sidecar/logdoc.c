@@ -112,6 +112,8 @@ logdoc_init(struct logdoc *d)
     d->first_byte_us = LOGDOC_NONE;
 
     d->next_attempt_us = LOGDOC_NONE;
+    d->priority = LOGDOC_NONE;
+    d->lease_until_us = LOGDOC_NONE;
     d->client_port = LOGDOC_NONE;
     d->expires_us = LOGDOC_NONE;
 }

@@ -82,6 +82,9 @@ struct logdoc {
 
     int64_t          attempts;             /* 0 inbound */
     int64_t          next_attempt_us;
+    int64_t          priority;             /* 2 HIGH, 1, 0 LOW; NONE inbound */
+    int64_t          token;                /* of the lease; 0: never leased */
+    int64_t          lease_until_us;       /* NONE: not leased */
     struct slice     error_code, error_message;   /* "" when none */
     uint64_t         error_fingerprint;    /* 0 when none */
 

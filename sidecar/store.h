@@ -84,6 +84,76 @@ must_check enum result store_logs_count(struct store *s,
     const struct filter *f, int64_t cap, int64_t deadline_us, int64_t *n,
     bool *capped);
 
+/* -- outbound ------------------------------------------------------------ */
+
+/*
+ * Outbound logs are inserted PENDING by store_logs_insert with next_attempt_us,
+ * priority and, in request.data, the very bytes to send.  From then on only
+ * these change them; LEASE and TOKEN fence late finishers.
+ */
+struct store_claim {
+    uint8_t        id[UUID_BYTES];         /* in */
+    bool           claimed;
+    int64_t        due_us;                 /* not claimed: when to look again;
+                                              NONE: never, it has ended */
+    struct logdoc  doc;                    /* claimed: with request.data, the
+                                              new token and attempts */
+};
+
+/*
+ * One atomic step a log: {PENDING or RETRYING, next_attempt_us <= NOW, no lease
+ * after NOW} -> lease until LEASE_UNTIL, token + 1, attempts + 1.
+ */
+must_check enum result store_claim(struct store *s, int64_t now_us,
+    int64_t lease_until_us, struct arena *a, struct store_claim *claims,
+    size_t n);
+
+struct store_finish {
+    uint8_t             id[UUID_BYTES];
+    int64_t             token;
+    enum log_status     status;            /* to move to */
+    bool                attempt_used;      /* false: attempts - 1 */
+    bool                drop_bodies;       /* is_logs_disabled, at the end */
+    uint32_t            flags;             /* or-ed */
+    int64_t             next_attempt_us;   /* NONE: none */
+    int64_t             expires_us;        /* of an ended log */
+    struct slice        error_code, error_message;
+    const struct log_attempt  *attempt;    /* kept first; NULL: none used */
+    bool                late;              /* out: another token, not written */
+};
+
+/*
+ * Each: the attempt's row, then the log by {id, token}; buckets count at a
+ * terminal status (SUCCESS, FAIL, CANCELLED, COMMITTED) in the bucket of its
+ * start.  The log's response and timing become the attempt's.
+ */
+must_check enum result store_finish(struct store *s, struct store_finish *f,
+    size_t n);
+
+enum store_move { STORE_CANCEL, STORE_RESCHEDULE, STORE_RELEASE };
+
+/*
+ * CANCEL: PENDING or RETRYING, not leased -> CANCELLED.  RESCHEDULE: same,
+ * next_attempt_us = AT.  RELEASE: a lease is ended, due AT.  RESULT_CONFLICT:
+ * it is leased or has ended; *status tells.
+ */
+must_check enum result store_move(struct store *s, const struct scope *sc,
+    const uint8_t id[UUID_BYTES], enum store_move move, int64_t at_us,
+    struct slice reason, enum log_status *status);
+
+struct store_due {
+    uint8_t  id[UUID_BYTES];
+    int64_t  due_us;                       /* or the lease's end when later */
+    int64_t  priority;
+    struct slice integration_id;
+};
+
+/* PENDING and RETRYING logs due (or leased) before BEFORE, by (due, id) after
+ * the position given; the reconciler's and the holder's view. */
+must_check enum result store_due(struct store *s, int64_t before_us,
+    int64_t after_us, const uint8_t after_id[UUID_BYTES], unsigned limit,
+    struct arena *a, struct store_due **out, size_t *n);
+
 /* -- counts -------------------------------------------------------------- */
 
 struct store_cell {

@@ -32,6 +32,17 @@ struct store_ops {
     enum result (*logs_count)(struct store *s, const struct filter *f,
         int64_t cap, int64_t deadline_us, int64_t *n, bool *capped);
 
+    enum result (*claim)(struct store *s, int64_t now_us,
+        int64_t lease_until_us, struct arena *a, struct store_claim *claims,
+        size_t n);
+    enum result (*finish)(struct store *s, struct store_finish *f, size_t n);
+    enum result (*move)(struct store *s, const struct scope *sc,
+        const uint8_t id[UUID_BYTES], enum store_move move, int64_t at_us,
+        struct slice reason, enum log_status *status);
+    enum result (*due)(struct store *s, int64_t before_us, int64_t after_us,
+        const uint8_t after_id[UUID_BYTES], unsigned limit, struct arena *a,
+        struct store_due **out, size_t *n);
+
     enum result (*cells)(struct store *s, const struct filter *f,
         enum store_by by, int64_t slot_us, int64_t offset_us, bool with_hist,
         struct arena *a, struct store_cell **out, size_t *n);

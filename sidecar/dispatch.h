@@ -1,0 +1,34 @@
+/*
+ * The dispatch stage: claims due deliveries under a lease, sends them, decides
+ * with retry.c what follows, and reconciles the due queue with the store.
+ */
+
+#ifndef DISPATCH_H
+#define DISPATCH_H
+
+#include "config.h"
+#include "routes.h"
+#include "secret.h"
+#include "store.h"
+
+struct dispatch;
+
+must_check enum result dispatch_start(const struct config *c, struct store *s,
+    struct routes *routes, const struct secret *secret, struct dispatch **out,
+    char *err, size_t errlen);
+/* Claims nothing more, lets what is in flight finish, gives the rest back. */
+void dispatch_stop(struct dispatch *d);
+
+/* New work was added here: claim at once. */
+void dispatch_wake(struct dispatch *d);
+
+struct dispatch_stats {
+    uint64_t  claimed, delivered, retried, failed, rejected, late, given_back;
+    uint64_t  reconciled;
+    int64_t   in_flight, held, breakers_open;
+    int64_t   last_us;
+};
+
+void dispatch_stats(struct dispatch *d, struct dispatch_stats *out);
+
+#endif /* DISPATCH_H */

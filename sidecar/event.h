@@ -1,0 +1,52 @@
+/*
+ * Events in: checked, made idempotent, routed, filtered, transformed, and kept
+ * as PENDING logs before they are accepted.
+ */
+
+#ifndef EVENT_H
+#define EVENT_H
+
+#include "config.h"
+#include "due.h"
+#include "jq_child.h"
+#include "routes.h"
+
+struct events;                             /* one a thread that accepts */
+
+must_check enum result events_create(const struct config *c, struct store *s,
+    struct routes *routes, const struct secret *secret, struct events **out);
+void events_destroy(struct events *e);
+
+struct event_caller {
+    struct scope  scope;
+    struct slice  id;                      /* namespace of idempotency keys */
+};
+
+struct event_accepted {
+    char      event_id[UUID_TEXT + 1];
+    char    (*log_ids)[UUID_TEXT + 1];     /* in the arena */
+    size_t    nlogs;
+    bool      repeated;                    /* the first answer again */
+};
+
+struct event_fault {
+    char      pointer[128];
+    char      code[32];
+    char      detail[256];
+};
+
+/*
+ * One event as JSON text {action_id, lab_id, refs, payload, idempotency_key?,
+ * priority?, deliver_at?}; the payload keeps its exact bytes.  RESULT_OK: event
+ * and logs are durable.  RESULT_INVALID: *fault.  RESULT_CONFLICT: the key was
+ * used with another body.  RESULT_UNAVAILABLE: nothing was accepted for
+ * certain; the same call again is harmless with a key.
+ */
+must_check enum result event_accept(struct events *e,
+    const struct event_caller *caller, struct slice json, struct arena *a,
+    struct event_accepted *out, struct event_fault *fault);
+
+/* Completes events whose logs are missing: a crash between the two writes. */
+must_check enum result events_reconcile(struct events *e, unsigned *done);
+
+#endif /* EVENT_H */

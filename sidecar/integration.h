@@ -1,0 +1,105 @@
+/*
+ * An integration (labIntegration): one action of one lab to one endpoint.  The
+ * table of its fields in integration.c reads, checks, documents and prints it;
+ * the API, the CLI's import and dispatch all go through here.
+ */
+
+#ifndef INTEGRATION_H
+#define INTEGRATION_H
+
+#include <jansson.h>
+
+#include "hl7.h"
+#include "retry.h"
+#include "seal.h"
+#include "store.h"
+#include "transport.h"
+
+enum integration_transport { INTEGRATION_HTTP, INTEGRATION_MLLP };
+
+struct integration_header {
+    struct slice  name, value;
+};
+
+/* A snapshot for routing and sending.  All text lives in ARENA. */
+struct integration {
+    struct arena   arena;
+    struct slice   id;                     /* UUID text */
+    int64_t        version;
+    struct slice   name;
+    int64_t        org_id, lab_id, action_id;
+    struct slice   developer_id;
+    bool           enabled;
+    bool           is_batch, is_auto_retry, is_logs_disabled;
+    enum integration_transport  transport;
+
+    struct slice   filter, transform;      /* jq; "" none */
+    int64_t        priority;               /* default of its deliveries */
+    int64_t        batch_size, batch_window_us;
+    bool           ordered, on_fail_skip;
+    struct slice   order_key;              /* jq path of the event; "" all */
+    struct retry_schedule  schedule;
+
+    int64_t        concurrency;            /* in flight at once */
+    int64_t        rate_per_s;             /* 0: no limit */
+
+    /* http */
+    struct slice   url, method, content_type, proxy;
+    bool           plain_allowed;
+    struct integration_header  headers[SEND_MAX_HEADERS];
+    unsigned       nheaders;
+    struct slice   secrets[SIGN_MAX_KEYS]; /* sealed; newest first */
+    int64_t        secret_until_us[SIGN_MAX_KEYS];   /* NONE: for ever */
+    unsigned       nsecrets;
+    enum send_auth auth;
+    struct slice   user, secret, token_url, scope;   /* secret is sealed */
+    struct slice   cert_pem, key_pem, ca_pem;        /* key is sealed */
+    int64_t        connect_ms, total_ms;
+
+    /* mllp */
+    struct slice   host;
+    int64_t        port;
+    bool           tls, release_2, lenient_end, hl7_raw;
+    struct hl7_rules  rules;
+    enum hl7_charset  charset;
+    struct slice   hl7_version, sending_app, sending_facility, receiving_app,
+                   receiving_facility, processing_id;
+    int64_t        first_byte_ms, ack_ms;
+};
+
+/* One fault: JSON pointer of the field and what to write instead. */
+struct integration_fault {
+    char  pointer[128];
+    char  code[32];
+    char  detail[256];
+};
+
+/*
+ * Checks a document from outside (create or replace) and gives the one to
+ * store: defaults filled in, secrets sealed, write-only values left as they
+ * were in OLD (NULL on create) when not given.  RESULT_INVALID: *n faults.
+ * Programs are compiled by JQ (NULL: not checked).
+ */
+struct jq_child;
+must_check enum result integration_check(const json_t *in, const json_t *old,
+    struct slice id, const struct secret *secret, struct jq_child *jq,
+    const char *allow_ports, json_t **out, struct integration_fault *faults,
+    size_t max, size_t *n);
+
+/* The stored document as clients see it: secrets as {"set":true,"hint":..}. */
+json_t *integration_public(const json_t *stored);
+
+/* The stored document as a snapshot; the caller frees it. */
+must_check enum result integration_load(const struct store_doc *d,
+    struct integration **out);
+void integration_free(struct integration *i);
+
+/* Makes a send of a claimed log: opens secrets, signs nothing yet. */
+must_check enum result integration_send(const struct integration *i,
+    const struct secret *secret, const struct logdoc *d, struct send **out,
+    const char **why);
+
+/* The reference of all fields, as markdown, for the documentation. */
+void integration_print_reference(void);
+
+#endif /* INTEGRATION_H */
