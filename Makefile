@@ -29,7 +29,7 @@ SIDECAR_LIB := $(filter-out $(BUILD)/obj/main.o $(BUILD)/obj/jq_main.o,\
                $(SIDECAR_OBJ))
 
 # the module's files that know no nginx
-CAPTURE_SRC := $(foreach n,ring ship source batch zone note \
+CAPTURE_SRC := $(foreach n,ring ship source batch zone note segment \
                redact record redis spool crc, \
                $(wildcard ngx_module/ngx_http_capture_$(n)*.c))
 CAPTURE_OBJ := $(patsubst ngx_module/%.c,$(BUILD)/obj/%.o,$(CAPTURE_SRC))

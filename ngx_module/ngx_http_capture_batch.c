@@ -101,6 +101,7 @@ capture_batch_add_frames(struct capture_batch *b, struct capture_source *s,
         }
 
         entry = entry_add(b, s, &c, 1);
+        memcpy(entry->id, f->id, sizeof(entry->id));
         rc = capture_record_encode(b->encoder, f,
                                    capture_source_rules(s, f->rules),
                                    &b->out);
@@ -124,6 +125,7 @@ capture_batch_add_command(struct capture_batch *b, const char *p, size_t len,
     uint64_t off)
 {
     struct capture_cursor  c = { off, 0 };
+    struct capture_entry  *entry;
 
     if (b->n == CAPTURE_BATCH_COMMANDS
         || capture_out_reserve(&b->out, len) != 0)
@@ -131,10 +133,13 @@ capture_batch_add_command(struct capture_batch *b, const char *p, size_t len,
         return -1;
     }
 
-    (void) entry_add(b, NULL, &c, 1);
+    entry = entry_add(b, NULL, &c, 1);
+    memset(entry->id, 0, sizeof(entry->id));
+    memcpy(entry->id, &off, sizeof(off));
+
     memcpy(b->out.p + b->out.n, p, len);
     b->out.n += len;
-    entry_sent(b, &b->entries[b->n - 1]);
+    entry_sent(b, entry);
     return 0;
 }
 

@@ -29,6 +29,7 @@ struct capture_entry {
     struct capture_cursor   upto;          /* behind the frame; off: spool's */
     uint64_t                frames;        /* 1, more for what was unreadable */
     size_t                  at, len;       /* its command in out */
+    uint8_t                 id[16];        /* names it when it is set aside */
     uint8_t                 state;         /* enum capture_entry_state */
     uint8_t                 class;         /* enum capture_reply_class */
 };

@@ -37,6 +37,7 @@
 #include "ngx_http_capture_note.h"
 #include "ngx_http_capture_redis.h"
 #include "ngx_http_capture_source.h"
+#include "ngx_http_capture_spool.h"
 #include "ngx_http_capture_zone.h"
 
 #define MS              1000
@@ -49,10 +50,13 @@
 #define DENIED_WAIT     (30 * SECOND)
 #define STOPPING_WAIT   (100 * MS)
 #define SCAN_PERIOD     (3 * SECOND)
+#define SPOOL_AFTER     (2 * SECOND)       /* of Redis taking nothing */
+#define SPOOL_RETRY     (500 * MS)         /* after the disk said no */
 #define FSYNC_PERIOD    (250 * MS)
 #define FOLD_PERIOD     SECOND
 #define PING_AFTER      (30 * SECOND)
 #define STALE_NEW_S     60
+#define SPOOL_AT_EXIT   (800 * MS)
 #define JOIN_EXTRA_MS   1000
 #define SUSPECT_TRIES   3
 #define THREAD_STACK    (1024 * 1024)
@@ -73,6 +77,8 @@ struct capture_ship {
     struct capture_batch   batch;
     struct capture_source  own, orphan;
     int                    has_orphan;
+    struct capture_spool  *spool;          /* NULL: off */
+    int                    replaying;      /* the batch has its records */
 
     int                    up;
     int                    full;           /* OOM, MISCONF, NOREPLICAS */
@@ -80,7 +86,7 @@ struct capture_ship {
     unsigned               fails;          /* in a row */
     int64_t                resume_us;      /* no try before */
     int64_t                away_us;        /* since when Redis takes nothing */
-    int64_t                scan_us, fsync_us, fold_us, talk_us;
+    int64_t                scan_us, fsync_us, fold_us, talk_us, spool_us;
     uint64_t               suspect_seq;
     unsigned               suspect_tries;
     uint64_t               random;
@@ -182,6 +188,10 @@ ship_connected(struct capture_ship *ship, int64_t now)
         again += capture_source_connected(&ship->orphan, run_id);
     }
 
+    if (ship->spool != NULL) {
+        capture_spool_connected(ship->spool, run_id);
+    }
+
     ship->up = 1;
     ship->can_fsync = capture_redis_has_waitaof(ship->redis);
     ship->talk_us = now;
@@ -222,9 +232,17 @@ ship_connect(struct capture_ship *ship, int64_t now)
 static void
 ship_poison(struct capture_ship *ship, const struct capture_entry *entry)
 {
+    int  kept;
+
+    kept = ship->spool != NULL
+           && capture_spool_set_aside(ship->spool, entry->id,
+                                      ship->batch.out.p + entry->at,
+                                      entry->len) == 0;
+
     capture_note(&ship->notes, CAPTURE_NOTE_POISON, CAPTURE_LOG_ERR,
                  "Redis refuses one record of %zu bytes and takes others: "
-                 "\"%s\"; it is dropped", entry->len, ship->batch.text);
+                 "\"%s\"; it is dropped%s", entry->len, ship->batch.text,
+                 kept ? " and kept in the spool as *.refused" : "");
 }
 
 
@@ -304,6 +322,38 @@ ship_judge_source(struct capture_ship *ship, struct capture_source *s,
     if (acked > 0) {
         capture_source_acked(s, capture_redis_run_id(ship->redis), now);
     }
+}
+
+
+/* The same for records of the spool, which keeps its own counts. */
+static void
+ship_judge_spool(struct capture_ship *ship, int64_t now)
+{
+    struct capture_batch  *b = &ship->batch;
+    struct capture_entry  *entry;
+
+    for (unsigned i = 0; i < b->n; i++) {
+        entry = &b->entries[i];
+
+        if (entry->source != NULL) {
+            continue;
+        }
+
+        if (entry->state == CAPTURE_ENTRY_OK) {
+            capture_spool_acked(ship->spool, entry->upto.off);
+
+        } else if (capture_batch_poisonous(b, i)) {
+            ship_poison(ship, entry);
+            capture_spool_dropped(ship->spool, entry->upto.off,
+                                  CAPTURE_DROP_POISON);
+
+        } else {
+            break;
+        }
+    }
+
+    capture_spool_flush(ship->spool, capture_redis_run_id(ship->redis), now);
+    capture_spool_rewind(ship->spool);
 }
 
 
@@ -422,6 +472,10 @@ ship_judge(struct capture_ship *ship, int failed)
         ship_judge_source(ship, &ship->orphan, now);
     }
 
+    if (ship->replaying) {
+        ship_judge_spool(ship, now);
+    }
+
     if (failed) {
         ship_lost(ship, now);
         return;
@@ -437,6 +491,10 @@ ship_judge(struct capture_ship *ship, int failed)
         capture_source_release(&ship->own, now, 1);
         if (ship->has_orphan) {
             capture_source_release(&ship->orphan, now, 1);
+        }
+
+        if (ship->spool != NULL) {
+            capture_spool_release(ship->spool, now, 1);
         }
     }
 
@@ -492,23 +550,65 @@ ship_held(struct capture_ship *ship)
 }
 
 
+/* The spool is read only while the ring is nearly empty. */
+static int
+ship_replays(struct capture_ship *ship)
+{
+    size_t  used, size;
+
+    if (ship->spool == NULL || ship->full || atomic_load(&ship->stopping)) {
+        return 0;
+    }
+
+    capture_ring_usage(ship->ring, &used, &size);
+    used = capture_source_waiting(&ship->own) == 0 ? 0 : used;
+    return used < size / 4;
+}
+
+
+static void
+ship_add_spooled(struct capture_ship *ship)
+{
+    struct capture_batch  *b = &ship->batch;
+    const char            *command;
+    size_t                 len;
+    uint64_t               end;
+
+    while (b->n < CAPTURE_BATCH_COMMANDS && b->out.n < CAPTURE_BATCH_BYTES
+           && capture_spool_next(ship->spool, &command, &len, &end))
+    {
+        if (capture_batch_add_command(b, command, len, end) != 0) {
+            b->no_memory = 1;
+            capture_spool_rewind(ship->spool);
+            return;
+        }
+    }
+}
+
+
 /* 1 when something was sent. */
 static int
 ship_send(struct capture_ship *ship, int64_t now)
 {
     struct capture_batch  *b = &ship->batch;
-    int                    others;
+    int                    orphan, others;
 
-    others = ship->has_orphan && capture_source_waiting(&ship->orphan) > 0;
+    orphan = ship->has_orphan && capture_source_waiting(&ship->orphan) > 0;
+    ship->replaying = !orphan && ship_replays(ship);
+    others = orphan || ship->replaying;
 
     capture_batch_reset(b);
     (void) capture_batch_add_frames(b, &ship->own,
                                     CAPTURE_BATCH_COMMANDS >> others,
                                     CAPTURE_BATCH_BYTES >> others);
-    if (others) {
+    if (orphan) {
         (void) capture_batch_add_frames(b, &ship->orphan,
                                         CAPTURE_BATCH_COMMANDS,
                                         CAPTURE_BATCH_BYTES);
+    }
+
+    if (ship->replaying) {
+        ship_add_spooled(ship);
     }
 
     if (ship->can_fsync && now - ship->fsync_us >= FSYNC_PERIOD
@@ -525,12 +625,146 @@ ship_send(struct capture_ship *ship, int64_t now)
     }
 
     if (b->n == 0 && !b->asks_fsync) {
+        if (ship->replaying) {
+            capture_spool_flush(ship->spool,
+                                capture_redis_run_id(ship->redis), now);
+        }
+
         ship_ping(ship, now);
         return 0;
     }
 
     ship_judge(ship, capture_batch_exchange(b, ship->redis));
     return b->n > 0;
+}
+
+
+/* Spooling */
+
+static int
+ship_must_spool(struct capture_ship *ship, int64_t now)
+{
+    size_t  used, size;
+
+    if (ship->spool == NULL || now < ship->spool_us
+        || capture_source_waiting(&ship->own) == 0)
+    {
+        return 0;
+    }
+
+    if (ship->away_us != 0 && now - ship->away_us > SPOOL_AFTER) {
+        return 1;
+    }
+
+    capture_ring_usage(ship->ring, &used, &size);
+    return used > size / 4 * 3;
+}
+
+
+/* 0, 1 when the spool is full, -1 with errno. */
+static int
+ship_spool_batch(struct capture_ship *ship)
+{
+    struct capture_batch  *b = &ship->batch;
+    struct capture_entry  *entry;
+    int                    rc;
+
+    capture_batch_reset(b);
+    (void) capture_batch_add_frames(b, &ship->own, CAPTURE_BATCH_COMMANDS,
+                                    CAPTURE_BATCH_BYTES);
+    rc = b->n == 0 ? 1 : 0;
+
+    for (unsigned i = 0; i < b->n; i++) {
+        entry = &b->entries[i];
+
+        if (entry->state == CAPTURE_ENTRY_UNREADABLE) {
+            capture_source_outcome(&ship->own, &entry->upto, entry->frames,
+                                   CAPTURE_DROPPED, CAPTURE_DROP_ENCODE);
+            continue;
+        }
+
+        rc = capture_spool_append(ship->spool, entry->id,
+                                  b->out.p + entry->at, entry->len);
+        if (rc != 0) {
+            break;
+        }
+
+        capture_source_outcome(&ship->own, &entry->upto, 1, CAPTURE_SPOOLED,
+                               CAPTURE_DROP_RING);
+    }
+
+    ship_oldest(&ship->own);
+    capture_ring_ship_end(ship->ring);
+    return rc;
+}
+
+
+static void
+ship_spool_refused(struct capture_ship *ship, int64_t now, int rc, int err)
+{
+    ship->spool_us = now + SPOOL_RETRY;
+    capture_ring_set_spool_full(ship->ring, 1);
+
+    capture_note(&ship->notes, CAPTURE_NOTE_SPOOL, CAPTURE_LOG_ERR,
+                 "the spool takes no more: %s; when the ring is full as well, "
+                 "records are dropped", rc == 1 ? "it is at its \"max=\""
+                                                : strerror(err));
+}
+
+
+/* 1 when frames went there. */
+static int
+ship_spool(struct capture_ship *ship, int64_t now)
+{
+    uint64_t  before, lost;
+    int       rc, err;
+
+    if (!ship_must_spool(ship, now)) {
+        return 0;
+    }
+
+    before = ship->own.pos.seq;
+    rc = ship_spool_batch(ship);
+    err = errno;
+
+    if (rc == 0) {
+        capture_ring_set_spool_full(ship->ring, 0);
+
+    } else if (!ship->batch.no_memory) {
+        ship_spool_refused(ship, now, rc, err);
+    }
+
+    lost = capture_spool_given_up(ship->spool);
+    if (lost > 0) {
+        capture_note(&ship->notes, CAPTURE_NOTE_SPOOL, CAPTURE_LOG_ERR,
+                     "the spool is at its \"max=\": its %llu oldest records "
+                     "are dropped", (unsigned long long) lost);
+    }
+
+    return ship->own.pos.seq != before;
+}
+
+
+static void
+ship_tend_spool(struct capture_ship *ship, int64_t now)
+{
+    uint64_t  torn;
+
+    if (ship->spool == NULL) {
+        return;
+    }
+
+    if (ship->up) {
+        capture_spool_release(ship->spool, now, 0);
+    }
+
+    torn = capture_spool_torn(ship->spool);
+    if (torn > 0) {
+        capture_note(&ship->notes, CAPTURE_NOTE_TORN, CAPTURE_LOG_WARN,
+                     "the spool has %llu damaged places, which are skipped; "
+                     "check the disk if no worker was killed",
+                     (unsigned long long) torn);
+    }
 }
 
 
@@ -762,6 +996,7 @@ ship_turn(struct capture_ship *ship)
         ship_orphan_done(ship);
     }
 
+    ship_tend_spool(ship, now);
     ship_adopt(ship, now);
     ship_fold_anonymous(ship, now);
 
@@ -774,6 +1009,8 @@ ship_turn(struct capture_ship *ship)
             busy = ship_send(ship, now);
         }
     }
+
+    busy |= ship_spool(ship, capture_mono_us());
 
     if (!busy) {
         ship_sleep(ship, capture_mono_us());
@@ -793,6 +1030,24 @@ ship_done(struct capture_ship *ship)
 }
 
 
+/* The disk survives what the ring does not: a reboot. */
+static void
+ship_spool_rest(struct capture_ship *ship)
+{
+    int64_t  limit;
+
+    limit = capture_mono_us() + SPOOL_AT_EXIT;
+
+    while (ship->spool != NULL && capture_source_waiting(&ship->own) > 0
+           && capture_mono_us() < limit)
+    {
+        if (ship_spool_batch(ship) != 0) {
+            return;
+        }
+    }
+}
+
+
 /* What is left in a file is adopted; anonymous memory ends here. */
 static void
 ship_finish(struct capture_ship *ship)
@@ -800,6 +1055,13 @@ ship_finish(struct capture_ship *ship)
     struct capture_cursor  c;
     uint64_t               left;
 
+    ship_spool_rest(ship);
+    if (ship->own.nmarks == 0) {
+        capture_source_release(&ship->own, capture_mono_us(), 1);
+    }
+
+    capture_spool_close(ship->spool);
+    ship->spool = NULL;
     left = capture_source_waiting(&ship->own);
 
     if (capture_ring_anonymous(ship->ring)) {
@@ -846,6 +1108,7 @@ ship_free(struct capture_ship *ship)
 {
     capture_batch_cleanup(&ship->batch);
     capture_redis_destroy(ship->redis);
+    capture_spool_close(ship->spool);
     capture_notes_cleanup(&ship->notes);
 
     if (ship->wakefd != -1) {
@@ -933,6 +1196,18 @@ capture_ship_start(const struct capture_ship_conf *conf,
         what = "no eventfd";
         rc = errno;
         goto failed;
+    }
+
+    if (conf->spool != NULL) {
+        ship->spool = capture_spool_open(conf->spool, conf->spool_max,
+                                         conf->spool_segment,
+                                         conf->spool_drop_old, zone);
+        if (ship->spool == NULL) {
+            capture_note(&ship->notes, CAPTURE_NOTE_SPOOL, CAPTURE_LOG_ERR,
+                         "no spool: \"%s\": %s; it must be a directory that "
+                         "only the worker's user can write", conf->spool,
+                         strerror(errno));
+        }
     }
 
     rc = ship_spawn(ship);
