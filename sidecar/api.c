@@ -9,9 +9,12 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "api_config.h"
+#include "api_counts.h"
 #include "api_http.h"
 #include "api_live.h"
 #include "api_logs.h"
+#include "api_records.h"
 #include "api_session.h"
 #include "api_system.h"
 #include "clock.h"
@@ -44,7 +47,28 @@ static const struct api_route  routes[] = {
     { "GET",  "/logs/{}/attempts", api_logs_attempts, AUTH_READ },
     { "GET",  "/logs/{}/body/request", api_logs_body_request, AUTH_READ },
     { "GET",  "/logs/{}/body/response", api_logs_body_response, AUTH_READ },
-    { "GET",  "/stream", api_live_stream, AUTH_READ }
+    { "GET",  "/summary", api_summary, AUTH_READ },
+    { "GET",  "/heatmap", api_heatmap, AUTH_READ },
+    { "GET",  "/stream", api_live_stream, AUTH_READ },
+
+    { "GET",  "/audit", api_audit_list, AUTH_AUDIT },
+    { "GET",  "/dead-letters", api_dead_list, AUTH_READ },
+    { "POST", "/dead-letters/{}/replay", api_dead_replay, AUTH_OPERATE },
+
+#define CRUD(path, name, read, write)                                         \
+    { "GET",    path, api_##name##_list, read },                              \
+    { "POST",   path, api_##name##_create, write },                           \
+    { "GET",    path "/{}", api_##name##_get, read },                         \
+    { "PUT",    path "/{}", api_##name##_update, write },                     \
+    { "DELETE", path "/{}", api_##name##_delete, write }
+
+    CRUD("/orgs", org, AUTH_READ, AUTH_CONFIG),
+    CRUD("/labs", lab, AUTH_READ, AUTH_CONFIG),
+    CRUD("/action-categories", category, AUTH_READ, AUTH_CONFIG),
+    CRUD("/actions", action, AUTH_READ, AUTH_CONFIG),
+    CRUD("/developers", developer, AUTH_READ, AUTH_CONFIG),
+    CRUD("/api-keys", key, AUTH_KEYS, AUTH_KEYS),
+    CRUD("/views", view, AUTH_READ, AUTH_READ)
 };
 
 #define ROUTES  (sizeof(routes) / sizeof(routes[0]))
@@ -252,6 +276,7 @@ api_handle(struct http_request *http, void *arg)
     c->env = &a->env;
     c->http = http;
     c->method = http_method(http);
+    c->deadline_us = started_us + a->env.config->api_deadline_us;
     arena_init(&c->arena, API_MAX_ARENA);
     buf_init(&c->out, API_MAX_OUT);
     call_request_id(c);

@@ -65,6 +65,7 @@ struct api_call {
     char                  request_id[API_REQUEST_ID + 1];
     bool                  secure;          /* nginx was asked by TLS */
     bool                  answered;
+    int64_t               deadline_us;     /* clock_mono_us(), of queries */
     struct arena          arena;
     struct buf            out;             /* the body that api_send sends */
     struct http_head      head;
@@ -118,7 +119,8 @@ bool api_problem_result(struct api_call *c, enum result r);
 
 /* Sends c->out. */
 void api_send(struct api_call *c, unsigned status, const char *type);
-/* The same with a weak ETag of the content; 304 when the client has it. */
+/* The same with a weak ETag of the content, "as_of" left out; 304 when the
+ * client has it. */
 void api_send_cached(struct api_call *c, const char *type);
 /* 204 */
 void api_send_empty(struct api_call *c);

@@ -130,7 +130,7 @@ logs_count(struct api_call *c, const struct logs_query *q)
     enum result  r;
 
     r = store_logs_count(c->env->store, &q->filter, LOGS_COUNT_CAP,
-        clock_mono_us() + c->env->config->api_deadline_us, &n, &capped);
+        c->deadline_us, &n, &capped);
     if (r != RESULT_OK) {
         return api_problem_result(c, r);
     }
@@ -188,7 +188,7 @@ logs_page(struct api_call *c, const struct logs_query *q)
     page.has_after = q->has_cursor;
     page.after_us = q->cursor.us;
     memcpy(page.after_id, q->cursor.id, UUID_BYTES);
-    page.deadline_us = clock_mono_us() + c->env->config->api_deadline_us;
+    page.deadline_us = c->deadline_us;
 
     (void) buf_adds(&c->out, "{\"as_of\":");
     json_time(&c->out, clock_wall_us());
