@@ -143,6 +143,22 @@ api_send_empty(struct api_call *c)
 }
 
 
+/* The path that was asked for, without the query. */
+static struct slice
+problem_instance(const struct api_call *c)
+{
+    struct slice  target = http_target(c->http);
+    const char   *mark = target.n == 0 ? NULL : memchr(target.p, '?', target.n);
+
+    if (mark != NULL) {
+        target.n = (size_t) (mark - target.p);
+    }
+
+    target.n = target.n > 200 ? 200 : target.n;
+    return target;
+}
+
+
 /* The members up to "errors"; what was printed so far is forgotten. */
 static void
 problem_begin(struct api_call *c, unsigned status, const char *slug,
@@ -163,8 +179,7 @@ problem_begin(struct api_call *c, unsigned status, const char *slug,
         status);
     json_text(&c->out, slice_of(detail));
     (void) buf_adds(&c->out, ",\"instance\":");
-    json_text(&c->out, (struct slice) { c->path.p, c->path.n > 200
-                                                   ? 200 : c->path.n });
+    json_text(&c->out, problem_instance(c));
     (void) buf_addf(&c->out, ",\"request_id\":\"%s\",\"errors\":[",
         c->request_id);
 }
