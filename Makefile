@@ -1,6 +1,7 @@
 # Integration Dashboard.  `make help` lists the targets.
 
 SHELL      := /bin/bash
+MAKEFLAGS  += --no-builtin-rules         # they would make config of config.c
 SANITIZE   ?=
 BUILD      := build$(if $(SANITIZE),/sanitize)
 CC         ?= gcc
