@@ -67,6 +67,11 @@ sub module_path {
         || build_dir() . '/ngx_http_capture_module.so';
 }
 
+# each dynamic module of nginx has its own ngx_module_names: no ODR check
+$ENV{ASAN_OPTIONS} = 'detect_odr_violation=0:exitcode=99:'
+    . ($ENV{ASAN_OPTIONS} // '') if $ENV{IDASH_SANITIZE};
+$ENV{UBSAN_OPTIONS} //= 'print_stacktrace=1' if $ENV{IDASH_SANITIZE};
+
 my @VALGRIND = qw(valgrind --quiet --trace-children=yes --leak-check=full
     --errors-for-leak-kinds=definite --error-exitcode=99);
 
