@@ -8,32 +8,23 @@ use Test::More;
 
 use lib 't/lib';
 use IDash;
+use IDash::Mongo;
 
-my $mongo = mongo_uri();
-my %stores = (sqlite => undef, $mongo ? (mongo => $mongo) : ());
+subtest sqlite => sub { one_call(undef) };
 
-for my $name (sort keys %stores) {
-    subtest $name => sub { one_call($name, $stores{$name}) };
-}
+subtest mongo => sub {
+    my $why = IDash::Mongo::missing();
+    plan skip_all => $why if defined $why;
 
-ok($mongo, 'a server of the Mongo protocol was there') if $ENV{CI};
+    my $server = IDash::Mongo->start;
+    one_call($server->uri("e2e_$$"));
+    done_testing();
+};
+
 done_testing();
 
-# MONGO_URI, or what t/lib/mongo-server starts
-sub mongo_uri {
-    return $ENV{MONGO_URI} if $ENV{MONGO_URI};
-
-    my $script = root_dir() . '/t/lib/mongo-server';
-    if (!-x $script) {
-        diag 'no t/lib/mongo-server: the second store is not tested';
-        return;
-    }
-
-    return IDash::Sidecar::mongo();
-}
-
 sub one_call {
-    my ($name, $store) = @_;
+    my ($store) = @_;
 
     my $redis = redis(aof => 1);
     my $up = upstream(sub {
