@@ -63,11 +63,15 @@ sub send_call {
         or die "demo: nothing listens on 127.0.0.1:$port; start `make run`"
         . " in another terminal first\n";
 
+    # two partners, and now and then a key that nobody knows
+    my $key = $path =~ /home|appoint/ ? 'demo-logistics-key'
+        : rand() < 0.03 ? 'who-is-this-then' : 'demo-partner-key';
+
     utf8::encode($body) if utf8::is_utf8($body);
     $path .= ($path =~ /\?/ ? '&' : '?') . 'lab=' . pick(@labs)
         if $path !~ /lab=/;
     print $socket "$method $path HTTP/1.1\r\nHost: lims.example.org\r\n"
-        . "User-Agent: demo-partner/1.0\r\nX-Api-Key: demo-partner-key\r\n"
+        . "User-Agent: demo-partner/1.0\r\nX-Api-Key: $key\r\n"
         . 'Content-Type: ' . ($type || 'application/json') . "\r\n"
         . 'X-Patient-Id: P-' . id() . "\r\n"
         . 'Content-Length: ' . length($body) . "\r\n"

@@ -134,12 +134,17 @@ api() { # path, curl's options ..
     curl -sS -m 10 --unix-socket "$sock/api.s" "$@" "http://localhost$path"
 }
 
-# nginx may be called "nginx: master"; a link to redis-server keeps its name
 start redis redis-server "$run/redis.conf"
 up redis redis-cli -s "$sock/redis.s" ping
 
 start integrationd "$build/integrationd" run -c "$run/integrationd.conf"
 up integrationd api /healthz -f
+
+# the demo partner's org, labs and key, once
+if ! "$build/integrationd" export -c "$run/integrationd.conf" 2>/dev/null | grep -q '"carepoint"'; then
+    out=$("$build/integrationd" import -c "$run/integrationd.conf" conf/run/catalog.json 2>&1) ||
+        { stop; fail "the sample catalogue: $out"; }
+fi
 
 # the key of run/admin.key must be one that this store knows
 key=$(cat "$run/admin.key" 2>/dev/null)
