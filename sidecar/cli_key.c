@@ -7,6 +7,7 @@
 
 #include <openssl/crypto.h>
 
+#include "audit.h"
 #include "auth_key.h"
 #include "cli_open.h"
 #include "clock.h"
@@ -99,40 +100,32 @@ key_body(const struct cli *c, const char *role, int64_t org, json_t *labs,
 }
 
 
-/* The entry of the audit log, written before the act: none, no act. */
+/* Before the act: no entry, no act. */
 static int
-key_audit(struct cli *c, const char *action, struct slice id)
+key_audit(struct cli *c, const char *action, struct slice id, int64_t org)
 {
-    struct store_doc  d;
-    uint8_t           uuid[UUID_BYTES];
-    char              text[UUID_TEXT + 1], at[CLOCK_RFC3339 + 1], *dump;
-    const char       *user = getenv("USER");
-    json_t           *body;
-    int64_t           version;
-    enum result       r = RESULT_MEMORY;
+    struct auth_caller  who;
+    struct audit_entry  e;
+    const char         *user = getenv("USER");
+    enum result         r;
 
-    memset(&d, 0, sizeof(d));
-    d.created_us = clock_wall_us();
-    uuid_make(uuid, d.created_us);
-    uuid_text(uuid, text);
-    clock_text(d.created_us, at);
+    memset(&who, 0, sizeof(who));
+    (void) snprintf(who.key_id, sizeof(who.key_id), "cli");
+    (void) snprintf(who.name, sizeof(who.name), "%s (uid %lu)",
+        user == NULL ? "" : user, (unsigned long) getuid());
+    who.role = AUTH_ADMIN;
+    who.nlabs = -1;
 
-    body = json_pack("{s:s,s:s,s:s,s:s,s:s%,s:s}", "at", at,
-        "actor", user == NULL ? "cli" : user, "source", "cli",
-        "action", action, "target", id.p, id.n, "outcome", "allowed");
-    dump = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
-    json_decref(body);
+    memset(&e, 0, sizeof(e));
+    e.caller = &who;
+    e.ip = "local";
+    e.request_id = "";
+    e.action = action;
+    e.type = store_coll_name(STORE_API_KEY);
+    e.target = id;
+    e.org_id = org;
 
-    if (dump != NULL) {
-        d.id = slice_of(text);
-        d.org_id = LOGDOC_NONE;
-        d.updated_us = d.created_us;
-        d.expires_us = d.created_us + c->config->retention_audit_us;
-        d.body = slice_of(dump);
-        r = store_doc_put(c->store, STORE_AUDIT, &d, 0, &version);
-    }
-
-    free(dump);
+    r = audit_write(c->store, &e, c->config->retention_audit_us);
     return r == RESULT_OK ? CLI_OK
            : cli_complain(CLI_FAILED, "%s: the audit log cannot be written: "
                  "%s", action, result_text(r));
@@ -207,7 +200,7 @@ key_create(struct cli *c)
     auth_key_hmac(c->secret, slice_of(key), mac);
     body = key_body(c, role, org, labs, expires, mac);
 
-    status = key_audit(c, "key.create", id);
+    status = key_audit(c, "key.create", id, org);
     status = status == CLI_OK ? key_store(c, body, id, org, expires) : status;
 
     if (status == CLI_OK && cli_value(c, "json") != NULL) {
@@ -325,7 +318,7 @@ key_revoke(struct cli *c)
         r = text == NULL ? RESULT_MEMORY : RESULT_OK;
     }
 
-    if (r == RESULT_OK && key_audit(c, "key.revoke", d.id) == CLI_OK) {
+    if (r == RESULT_OK && key_audit(c, "key.revoke", d.id, d.org_id) == CLI_OK) {
         d.body = slice_of(text);
         d.updated_us = clock_wall_us();
         r = store_doc_put(c->store, STORE_API_KEY, &d, d.version, &version);
