@@ -503,6 +503,43 @@ ring_check_words(struct capture_ring *ring)
 }
 
 
+/*
+ * Released is stored before its offset: a crash between the two leaves the
+ * offset behind, at frames that are still whole.
+ */
+static void
+ring_repair(struct capture_ring *ring)
+{
+    const struct capture_frame  *f;
+    struct capture_cursor        c;
+    uint64_t                     released;
+    int                          bad;
+
+    capture_ring_first(ring, &c);
+    released = c.seq;
+
+    if (atomic_load(&ring->shared->write_off) - c.off < sizeof(*f)) {
+        return;
+    }
+
+    f = (const struct capture_frame *) (const void *)
+            (ring->data + c.off % ring->size);
+
+    if (f->magic != CAPTURE_FRAME_MAGIC || f->seq >= released) {
+        return;
+    }
+
+    c.seq = f->seq;
+    while (c.seq < released && capture_ring_next(ring, &c, &bad) != NULL) {
+        /* void */
+    }
+
+    if (c.seq == released) {
+        capture_ring_release(ring, &c);
+    }
+}
+
+
 struct capture_ring *
 capture_ring_open(int dirfd, const char *name)
 {
@@ -542,6 +579,7 @@ capture_ring_open(int dirfd, const char *name)
         goto failed;
     }
 
+    ring_repair(ring);
     return ring;
 
 failed:
@@ -776,26 +814,8 @@ capture_ring_loop_end(struct capture_ring *ring)
 void
 capture_ring_first(struct capture_ring *ring, struct capture_cursor *c)
 {
-    const struct capture_frame  *f;
-    uint64_t                     released;
-    int                          bad;
-
-    released = atomic_load(&ring->shared->released);
+    c->seq = atomic_load(&ring->shared->released);
     c->off = atomic_load(&ring->shared->released_off);
-    c->seq = released;
-
-    /* released is stored before its offset: a crash between leaves it behind */
-    f = (const struct capture_frame *) (const void *)
-            (ring->data + c->off % ring->size);
-
-    if (f->magic == CAPTURE_FRAME_MAGIC && f->seq < released
-        && atomic_load(&ring->shared->write_off) != c->off)
-    {
-        c->seq = f->seq;
-
-        while (c->seq < released
-               && capture_ring_next(ring, c, &bad) != NULL) { /* void */ }
-    }
 }
 
 
