@@ -293,7 +293,9 @@ bucket_collect(struct mongo_writer *w, const struct logdoc *d)
     b = &w->buckets[w->table[i] - 1];
     b->ok += count == HEATMAP_OK;
     b->fail += count == HEATMAP_FAIL;
-    heatmap_hist_add(b->hist, d->duration_us, 1);
+    if (d->duration_us != LOGDOC_NONE) {
+        heatmap_hist_add(b->hist, d->duration_us, 1);
+    }
 }
 
 

@@ -401,7 +401,10 @@ exact_read(const bson_t *doc, void *data)
 
     cell->ok += count == HEATMAP_OK;
     cell->fail += count == HEATMAP_FAIL;
-    heatmap_hist_add(cell->hist, d->duration_us, 1);
+    if (d->duration_us != LOGDOC_NONE) {
+        heatmap_hist_add(cell->hist, d->duration_us, 1);
+    }
+
     return RESULT_OK;
 }
 

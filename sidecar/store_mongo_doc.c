@@ -809,6 +809,12 @@ mongo_log_encode(const struct logdoc *d, const char *batch, bson_t *out)
     size_t  size;
     bool    ok;
 
+    if (d->started_us == LOGDOC_NONE || d->kind >= LOG_KIND_COUNT
+        || d->status >= LOG_STATUS_COUNT)
+    {
+        return RESULT_INVALID;
+    }
+
     size = d->request.data.n + d->response.data.n + d->request.headers.n
            + d->response.headers.n + d->url.n;
     if (size > MONGO_MAX_DOC) {

@@ -24,7 +24,8 @@ int64_t mongo_get_int(const bson_iter_t *it);
 
 /*
  * Fills OUT (initialised by the caller, empty) with the document of D.  BATCH
- * names the insert that it belongs to.  RESULT_TOO_BIG: over MONGO_MAX_DOC.
+ * names the insert that it belongs to.  RESULT_TOO_BIG: over MONGO_MAX_DOC;
+ * RESULT_INVALID: no start, kind or status.
  */
 must_check enum result mongo_log_encode(const struct logdoc *d,
     const char *batch, bson_t *out);

@@ -47,7 +47,7 @@ batch_clear(struct batch *b)
 }
 
 
-/* A document of its own; NULL when it is too large. */
+/* A document of its own; NULL when it is too large or no log. */
 static bson_t *
 log_bson(const struct logdoc *d, const char *name)
 {

@@ -13,7 +13,8 @@
 #include "store_mongo_scan.h"
 
 #define DEFAULT_DEADLINE_US  (MONGO_READ_MS * INT64_C(1000))
-#define FIRST_WINDOW_US      INT64_C(60000000)
+#define FIRST_LOGS           1000                  /* in the first window */
+#define FIRST_TIME_US        INT64_C(1000000)
 #define MIN_WINDOW_US        INT64_C(1000000)
 #define SCRATCH_MAX          (4 * 1024 * 1024)
 #define FIRST_ROWS           16
@@ -273,15 +274,15 @@ started_read(const bson_t *doc, void *data)
 }
 
 
-/* The first log's start at one end of what is to be looked at; LOGDOC_NONE:
- * there is none. */
+/* The start of the log SKIP behind one end of what is to be looked at;
+ * LOGDOC_NONE: there is none. */
 static enum result
-range_end(struct page *p, bool oldest, int64_t *us)
+range_end(struct page *p, bool oldest, int64_t skip, int64_t *us)
 {
     static const char *const  fields[] = { "started_us", NULL };
     struct mongo_scan         scan = {
         .coll = MONGO_LOGS, .sort = { "started_us", "_id" },
-        .ascending = oldest, .limit = 1, .fields = fields
+        .ascending = oldest, .limit = 1, .skip = skip, .fields = fields
     };
     struct mongo_range        range = page_range(p, p->from_us, p->to_us);
     struct filter             all;
@@ -302,20 +303,33 @@ range_end(struct page *p, bool oldest, int64_t *us)
 }
 
 
+/* All before what is still to be looked at has been. */
+static void
+window_edge(struct page *p)
+{
+    if (p->p->ascending) {
+        p->out->searched_to_us = p->from_us - 1;
+        memset(p->out->searched_to_id, 0xff, UUID_BYTES);
+
+    } else {
+        p->out->searched_to_us = p->to_us;
+        memset(p->out->searched_to_id, 0, UUID_BYTES);
+    }
+}
+
+
 /* The window was looked at whole: the next one starts at its edge. */
 static void
 window_done(struct page *p, int64_t from_us, int64_t to_us)
 {
     if (p->p->ascending) {
         p->from_us = to_us;
-        p->out->searched_to_us = to_us - 1;
-        memset(p->out->searched_to_id, 0xff, UUID_BYTES);
 
     } else {
         p->to_us = from_us;
-        p->out->searched_to_us = from_us;
-        memset(p->out->searched_to_id, 0, UUID_BYTES);
     }
+
+    window_edge(p);
 }
 
 
@@ -323,12 +337,17 @@ window_done(struct page *p, int64_t from_us, int64_t to_us)
 static enum result
 windows_find(struct page *p)
 {
-    int64_t      oldest, newest, from, to, span, begun, took;
+    int64_t      oldest, newest, from, to, span, begun, took, deadline_us;
+    int64_t      edge = LOGDOC_NONE;
     enum result  result;
 
-    result = range_end(p, true, &oldest);
+    result = range_end(p, true, 0, &oldest);
     if (result == RESULT_OK && oldest != LOGDOC_NONE) {
-        result = range_end(p, false, &newest);
+        result = range_end(p, false, 0, &newest);
+    }
+
+    if (result == RESULT_OK) {
+        result = range_end(p, p->p->ascending, FIRST_LOGS, &edge);
     }
 
     if (result != RESULT_OK || oldest == LOGDOC_NONE || newest == LOGDOC_NONE) {
@@ -337,7 +356,17 @@ windows_find(struct page *p)
 
     p->from_us = oldest;
     p->to_us = newest + 1;
-    span = FIRST_WINDOW_US;
+    window_edge(p);
+    span = edge == LOGDOC_NONE ? newest + 1 - oldest
+           : p->p->ascending ? edge + 1 - oldest : newest + 1 - edge;
+
+    /* the first window is small and looked at even when time is up: a page
+     * always gets on */
+    deadline_us = p->deadline_us;
+    begun = clock_mono_us();
+    if (p->deadline_us < begun + FIRST_TIME_US) {
+        p->deadline_us = begun + FIRST_TIME_US;
+    }
 
     while (p->from_us < p->to_us && !p->out->more) {
         from = p->p->ascending || p->to_us - p->from_us <= span
@@ -347,6 +376,7 @@ windows_find(struct page *p)
 
         begun = clock_mono_us();
         result = window_find(p, from, to);
+        p->deadline_us = deadline_us;
         if (result != RESULT_OK) {
             return result;
         }
@@ -368,6 +398,56 @@ windows_find(struct page *p)
 }
 
 
+/* Where the page began: what it has looked at when it looked at nothing. */
+static void
+page_reset(struct page *p)
+{
+    struct store_rows        *out = p->out;
+    const struct store_page  *at = p->p;
+
+    out->n = 0;
+    out->searched_to_us = at->has_after ? at->after_us
+                          : at->ascending ? p->f->from_us : p->f->to_us;
+
+    if (at->has_after) {
+        memcpy(out->searched_to_id, at->after_id, UUID_BYTES);
+
+    } else {
+        memset(out->searched_to_id, 0, UUID_BYTES);
+    }
+}
+
+
+/* A small store is looked through at once, in a quarter of the time that is
+ * left; where that does not do, windows follow. */
+static enum result
+page_find(struct page *p)
+{
+    int64_t      deadline_us = p->deadline_us, now = clock_mono_us();
+    enum result  result;
+
+    page_reset(p);
+
+    if (mongo_query_is_indexed(p->f)) {
+        return window_find(p, p->f->from_us, p->f->to_us);
+    }
+
+    if (now < deadline_us) {
+        p->deadline_us = now + (deadline_us - now) / 4;
+        result = window_find(p, p->f->from_us, p->f->to_us);
+        p->deadline_us = deadline_us;
+
+        if (result != RESULT_TIMEOUT) {
+            return result;
+        }
+
+        page_reset(p);
+    }
+
+    return windows_find(p);
+}
+
+
 enum result
 mongo_logs_find(struct store *s, const struct filter *f,
     const struct store_page *p, struct arena *a, struct store_rows *out)
@@ -381,17 +461,8 @@ mongo_logs_find(struct store *s, const struct filter *f,
     };
     enum result  result;
 
-    /* without any progress the page ends where it began */
-    out->searched_to_us = p->has_after ? p->after_us
-                          : p->ascending ? f->from_us : f->to_us;
-    if (p->has_after) {
-        memcpy(out->searched_to_id, p->after_id, UUID_BYTES);
-    }
-
     arena_init(&page.scratch, SCRATCH_MAX);
-    result = mongo_query_is_indexed(f)
-             ? window_find(&page, f->from_us, f->to_us)
-             : windows_find(&page);
+    result = page_find(&page);
     arena_cleanup(&page.scratch);
 
     if (result == RESULT_TIMEOUT) {

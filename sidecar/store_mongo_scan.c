@@ -89,6 +89,10 @@ mongo_scan(struct mongo_store *m, const struct mongo_scan *scan,
         BSON_APPEND_INT64(&opts, "limit", scan->limit);
     }
 
+    if (scan->skip > 0) {
+        BSON_APPEND_INT64(&opts, "skip", scan->skip);
+    }
+
     cursor = mongoc_collection_find_with_opts(call.coll, scan->query, &opts,
                                               NULL);
     result = scan_walk(cursor, scan->deadline_us, each, data);

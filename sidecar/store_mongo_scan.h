@@ -11,6 +11,7 @@ struct mongo_scan {
     const char    *sort[2];                /* NULL: as they come */
     bool           ascending;
     int64_t        limit;                  /* 0: none */
+    int64_t        skip;                   /* few: the server walks them */
     /* names of fields; EXCLUDE turns the list round; NULL ends it */
     const char *const  *fields;
     bool           exclude;

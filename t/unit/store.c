@@ -1,7 +1,7 @@
 /*
  * One suite for both stores.  STORE_URI names the server; "{n}" in it becomes
  * a number of each test, so that every test has a database of its own.  Without
- * it each test gets a new SQLite file.
+ * it each test gets a new SQLite file.  STORE_ROUNDS: random filters of a test.
  */
 
 #include <setjmp.h>
@@ -20,7 +20,6 @@
 #include "store.h"
 
 #define DOCS     400
-#define FILTERS  250
 #define DAY_US   HEATMAP_DAY_US
 
 struct world {
@@ -36,6 +35,16 @@ struct world {
 
 static const struct scope  everybody = { .platform = true };
 static unsigned            databases;
+
+
+/* Random filters of each test: fewer on a server that scans for each. */
+static int
+rounds(void)
+{
+    const char  *given = getenv("STORE_ROUNDS");
+
+    return given == NULL ? 250 : atoi(given);
+}
 
 
 static int64_t
@@ -820,7 +829,7 @@ test_filters_mean_what_filter_match_means(void **state)
 
     docs_random(w);
 
-    for (unsigned i = 0; i < FILTERS; i++) {
+    for (int i = 0; i < rounds(); i++) {
         filter_random(w, &f, labs);
         filter_check(w, &f, i & 1);
     }
@@ -1117,14 +1126,14 @@ test_heatmap_equals_the_documents(void **state)
 
     docs_random(w);
 
-    for (int i = 0; i < FILTERS / 2
+    for (int i = 0; i < rounds() / 2
                     && strcmp(store_name(w->s), "sqlite") == 0; i++)
     {
         cells_random(w, false);            /* exact without a recount too */
     }
 
     recount_all(w);
-    for (int i = 0; i < FILTERS; i++) {
+    for (int i = 0; i < rounds(); i++) {
         cells_random(w, false);
     }
 
@@ -1139,7 +1148,7 @@ test_heatmap_equals_the_documents(void **state)
         recount_all(w);
     }
 
-    for (int i = 0; i < FILTERS / 2; i++) {
+    for (int i = 0; i < rounds() / 2; i++) {
         cells_random(w, false);
     }
 }
@@ -1151,7 +1160,7 @@ test_exact_cells_equal_the_documents(void **state)
     struct world  *w = *state;
 
     docs_random(w);
-    for (int i = 0; i < FILTERS; i++) {
+    for (int i = 0; i < rounds(); i++) {
         cells_random(w, true);
     }
 }
@@ -1221,7 +1230,7 @@ test_error_groups(void **state)
 
     docs_random(w);
 
-    for (int i = 0; i < FILTERS; i++) {
+    for (int i = 0; i < rounds(); i++) {
         filter_random(w, &f, labs);
         arena_reset(&w->read);
         assert_int_equal(store_error_groups(w->s, &f, 1000, deadline(),
@@ -1494,7 +1503,7 @@ test_expired_logs_are_found_by_nothing(void **state)
     w->docs = rest;
     w->n = n;
 
-    for (int i = 0; i < FILTERS / 2; i++) {
+    for (int i = 0; i < rounds() / 2; i++) {
         filter_random(w, &f, labs);
         filter_check(w, &f, i & 1);
     }

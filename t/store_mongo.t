@@ -1,0 +1,37 @@
+# The suite of t/unit/store.c against a server of the Mongo protocol.
+
+use strict;
+use warnings;
+
+use Test::More;
+
+use lib 't/lib';
+use IDash;
+use IDash::Mongo;
+
+my $missing = IDash::Mongo::missing();
+plan skip_all => $missing if defined $missing;
+
+my $mongo = IDash::Mongo->start;
+my $run = IDash::Mongo::is_foreign() ? "idash_$$" . '_{n}' : 'suite_{n}';
+my $program = build_dir() . '/unit/store';
+
+$ENV{STORE_URI} = $mongo->uri($run);
+# FerretDB scans its table for each query
+$ENV{STORE_ROUNDS} //= 12;
+
+open my $tap, '-|', "$program 2>&1" or die "$program: $!";
+while (my $line = <$tap>) {
+    chomp $line;
+    if ($line =~ /^(not )?ok \d+ - (.*)/) {
+        ok(!$1, $2);
+
+    } else {
+        diag($line) if $line !~ /^\d+\.\.\d+$|^# ok/;
+    }
+}
+close $tap;
+is($?, 0, 'exit status');
+
+$mongo->stop if !IDash::Mongo::is_foreign();
+done_testing();
