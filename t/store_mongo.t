@@ -18,7 +18,7 @@ my $program = build_dir() . '/unit/store';
 
 $ENV{STORE_URI} = $mongo->uri($run);
 # FerretDB scans its table for each query
-$ENV{STORE_ROUNDS} //= 12;
+$ENV{STORE_ROUNDS} //= 6;
 
 open my $tap, '-|', "$program 2>&1" or die "$program: $!";
 while (my $line = <$tap>) {
