@@ -112,6 +112,7 @@ clock_parse(const char *text, int64_t *us)
     const char  *p;
     int64_t      fraction, offset;
     time_t       sec;
+    int          day;
 
     memset(&tm, 0, sizeof(tm));
 
@@ -135,16 +136,12 @@ clock_parse(const char *text, int64_t *us)
         return RESULT_INVALID;
     }
 
+    /* 30 February becomes 2 March, in tm too; a leap second the next minute */
+    day = tm.tm_sec < 60 ? tm.tm_mday : 0;
     sec = timegm(&tm);
 
-    /* 30 February becomes 2 March */
-    {
-        struct tm  again;
-
-        (void) gmtime_r(&sec, &again);
-        if (again.tm_mday != tm.tm_mday && tm.tm_sec < 60) {
-            return RESULT_INVALID;
-        }
+    if (day != 0 && day != tm.tm_mday) {
+        return RESULT_INVALID;
     }
 
     *us = ((int64_t) sec - offset) * 1000000 + fraction;
