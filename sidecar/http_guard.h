@@ -15,7 +15,7 @@
 struct http_guard {
     unsigned  headers;                     /* how many so far */
     size_t    bytes;                       /* of names and values */
-    unsigned  lengths, encodings, hosts;   /* how often each came */
+    unsigned  lengths, encodings, hosts, credentials;  /* how often each */
     bool      bad, unknown_encoding;
     int64_t   length;                      /* Content-Length, -1 none */
 };
