@@ -315,6 +315,24 @@ change_check(struct api_call *c, struct api_change *ch)
 }
 
 
+/* Before the audit entry is written: what cannot happen leaves none.  Who is
+ * quicker meanwhile is met by the write itself. */
+static bool
+id_free(struct api_call *c, const struct api_change *ch)
+{
+    struct store_doc  there;
+    enum result       r;
+
+    r = store_doc_get(c->env->store, ch->kind->coll, ch->doc.id, &c->arena,
+        &there);
+    if (r == RESULT_OK) {
+        return api_problem(c, 409, "The id is taken.");
+    }
+
+    return r == RESULT_NOT_FOUND || api_problem_result(c, r);
+}
+
+
 static void
 config_create(struct api_call *c, const struct docs_kind *k)
 {
@@ -330,7 +348,7 @@ config_create(struct api_call *c, const struct docs_kind *k)
     ch.doc.created_us = clock_wall_us();
     ch.doc.expires_us = LOGDOC_NONE;
 
-    if (change_check(c, &ch)
+    if (change_check(c, &ch) && id_free(c, &ch)
         && change_audit(c, k, &ch.doc, "create", NULL, ch.body)
         && change_put(c, &ch, 0))
     {

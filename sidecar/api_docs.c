@@ -34,7 +34,7 @@ static const struct docs_field  developer_fields[] = {
     NAME,
     { "org_id", DOCS_INT, true, 1, ID_MAX },
     { "lab_ids", DOCS_LABS, false, 0, AUTH_MAX_LABS },
-    { "auth_key", DOCS_SECRET, false, 8, 256 },
+    { "auth_key", DOCS_SECRET, false, 16, 512 },
     { "flags", DOCS_OBJECT, false, 0, 64 },
     { "enabled", DOCS_BOOL, false, 0, 0 },
     END
