@@ -181,9 +181,14 @@ def check_answer(spec, seen):
     if kind not in content:
         yield f"type {kind!r} is not described"
         return
-    if seen["method"] != "HEAD" and kind.endswith("json"):
-        yield from validate(spec, content[kind]["schema"],
-                            json.loads(seen["body"]))
+    if seen["method"] == "HEAD" or not kind.endswith(("/json", "+json")):
+        return
+    try:
+        value = json.loads(seen["body"])
+    except ValueError as error:
+        yield f"is no JSON: {error}"
+        return
+    yield from validate(spec, content[kind]["schema"], value)
 
 
 def answers(spec, source):
