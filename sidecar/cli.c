@@ -36,6 +36,7 @@ static const struct cli_command  commands[] = {
       { OPTION_CONFIG,
         { "keys", 'k', NULL, "Prints the reference of all keys instead." },
         { "sample", 's', NULL, "Prints a file of all defaults instead." },
+        { "man", 0, NULL, "Prints the keys as the man page has them." },
         OPTION_HELP, OPTIONS_END } },
     { "migrate", "", cli_migrate,
       "Brings the store to this version's form, and seeds a new one.",

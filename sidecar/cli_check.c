@@ -72,6 +72,11 @@ cli_check(struct cli *c)
         return CLI_OK;
     }
 
+    if (cli_value(c, "man") != NULL) {
+        config_print_man();
+        return CLI_OK;
+    }
+
     status = cli_load_config(c);
     if (status != CLI_OK) {
         return status;

@@ -1,5 +1,5 @@
 /*
- * Settings: one table in config.c (key, type, default as text, one sentence)
+ * Settings: one table in config_table.c (key, type, default, sentence)
  * reads the file, prints the sample and the reference, and checks the values.
  * A key can be overridden by the environment: INTEGRATIOND_<KEY>.
  */
@@ -65,5 +65,7 @@ bool config_needs_restart(struct config *before, struct config *after,
 void config_print_sample(void);
 /* The reference for the man page and README: markdown table. */
 void config_print_reference(void);
+/* The same as the items of a list of mdoc(7). */
+void config_print_man(void);
 
 #endif /* CONFIG_H */

@@ -1,0 +1,171 @@
+/* Every key: its type, bounds, default and sentence.  A key is one row here. */
+
+#include "config_table.h"
+
+#include <stdio.h>
+
+#define AT(member)  offsetof(struct config, member)
+#define MS          INT64_C(1000)
+#define SECOND      INT64_C(1000000)
+#define MINUTE      (60 * SECOND)
+#define DAY         (24 * 60 * MINUTE)
+
+const struct config_key  config_keys[] = {
+    { "store", CONFIG_TEXT, AT(store), 0, 0,
+      "sqlite:/var/lib/integrationd/dash.db", false, NULL,
+      "Where logs are kept: sqlite:PATH, or mongodb://HOST/DB for MongoDB, "
+      "DocumentDB and what speaks their protocol." },
+    { "secret_file", CONFIG_OPTIONAL, AT(secret_file), 0, 0, NULL, false, NULL,
+      "File of 32 random bytes, mode 0400, from which all keys are derived; "
+      "made beside a new SQLite file when not given, required with Mongo." },
+    { "roles", CONFIG_ROLES, AT(roles), 0, 0, "drain,api", false, NULL,
+      "Which stages this process runs: drain, api, or both." },
+    { "shutdown_timeout", CONFIG_TIME, AT(shutdown_timeout_us),
+      100 * MS, 10 * MINUTE, "20s", false, NULL,
+      "How long work in flight may take to finish after SIGTERM." },
+
+    { "redis", CONFIG_TEXT, AT(redis), 0, 0, "127.0.0.1:6379", false, NULL,
+      "Redis' host:port, or the path of its unix socket." },
+    { "redis_user", CONFIG_OPTIONAL, AT(redis_user), 0, 0, NULL, false, NULL,
+      "User of Redis' ACL; without it the default user logs in." },
+    { "redis_password_file", CONFIG_OPTIONAL, AT(redis_password_file), 0, 0,
+      NULL, false, NULL,
+      "File whose first line is Redis' password." },
+    { "redis_db", CONFIG_INT, AT(redis_db), 0, 1000000, "0", false, NULL,
+      "Number of Redis' database." },
+    { "redis_timeout", CONFIG_TIME, AT(redis_timeout_us), 2 * SECOND, MINUTE,
+      "5s", false, NULL,
+      "How long one answer of Redis may take before the connection is given "
+      "up; more than the second that a read waits." },
+
+    { "capture_stream", CONFIG_TEXT, AT(capture_stream), 0, 0, "idash:capture",
+      false, NULL, "Stream that nginx writes its records to." },
+    { "capture_group", CONFIG_TEXT, AT(capture_group), 0, 0, "integrationd",
+      false, NULL, "Consumer group that all sidecars of one store share." },
+    { "consumer", CONFIG_OPTIONAL, AT(consumer), 0, 0, NULL, false, NULL,
+      "Name of this process in the group, unique and the same after a "
+      "restart; made once and kept beside a SQLite file when not given." },
+    { "drain_threads", CONFIG_INT, AT(drain_threads), 1, 16, "2", false, NULL,
+      "Threads that move records to the store." },
+    { "drain_batch", CONFIG_INT, AT(drain_batch), 1, 5000, "500", false, NULL,
+      "Records that are stored at once, at most." },
+    { "drain_batch_bytes", CONFIG_SIZE, AT(drain_batch_bytes), 64 * 1024,
+      64 * 1024 * 1024, "4m", false, NULL,
+      "Bytes that are read and stored at once, about." },
+    { "drain_min_idle", CONFIG_TIME, AT(drain_min_idle_us), 100 * MS, DAY,
+      "60s", false, NULL,
+      "After how long records that another consumer left are taken over." },
+    { "drain_reclaim", CONFIG_TIME, AT(drain_reclaim_us), 100 * MS, DAY, "15s",
+      false, NULL, "How often such records are looked for." },
+    { "drain_max_deliveries", CONFIG_INT, AT(drain_max_deliveries), 2, 1000,
+      "5", false, NULL,
+      "After so many deliveries without success a record becomes a dead "
+      "letter; from two on it is handled alone." },
+
+    { "listen", CONFIG_TEXT, AT(listen), 0, 0, "/run/integrationd/api.sock",
+      false, NULL,
+      "Where the API listens: the path of a unix socket, or 127.0.0.1:port; "
+      "nginx stands in front." },
+    { "listen_mode", CONFIG_TEXT, AT(listen_mode), 0, 0, "0660", false, NULL,
+      "Mode of the unix socket." },
+    { "api_threads", CONFIG_INT, AT(api_threads), 1, 64, "4", false, NULL,
+      "Threads that query the store for the API." },
+    { "api_connections", CONFIG_INT, AT(api_connections), 8, 65000, "512",
+      false, NULL, "Connections that the API holds at once." },
+    { "api_body_max", CONFIG_SIZE, AT(api_body_max), 1024, 64 * 1024 * 1024,
+      "1m", false, NULL, "Longest request body that the API reads." },
+    { "api_deadline", CONFIG_TIME, AT(api_deadline_us), 100 * MS, MINUTE, "5s",
+      false, NULL, "How long one query may search before it answers in part." },
+    { "sse_clients", CONFIG_INT, AT(sse_clients), 1, 60000, "256", false, NULL,
+      "Live streams that the API serves at once." },
+    { "sse_ping", CONFIG_TIME, AT(sse_ping_us), 100 * MS, 10 * MINUTE, "15s",
+      false, NULL, "How often a quiet live stream says that it lives." },
+    { "sse_rate", CONFIG_INT, AT(sse_rate), 1, 10000, "100", false, NULL,
+      "Events a second that one live stream is sent, at most." },
+    { "changes_stream", CONFIG_TEXT, AT(changes_stream), 0, 0, "idash:changes",
+      false, NULL, "Stream in Redis that tells of every change of a log." },
+    { "changes_keep", CONFIG_INT, AT(changes_keep), 100, 10000000, "100000",
+      false, NULL, "About how many changes are kept there." },
+
+    { "retention_ok", CONFIG_TIME, AT(retention_ok_us), MINUTE, 36500 * DAY,
+      "30d", true, NULL,
+      "How long a log that succeeded is kept, where its lab says nothing." },
+    { "retention_fail", CONFIG_TIME, AT(retention_fail_us), MINUTE,
+      36500 * DAY, "90d", true, NULL,
+      "How long a log that failed is kept, where its lab says nothing." },
+    { "retention_audit", CONFIG_TIME, AT(retention_audit_us), DAY,
+      36500 * DAY, "2190d", true, NULL,
+      "How long the audit log is kept." },
+    { "retention_dead", CONFIG_TIME, AT(retention_dead_us), MINUTE,
+      36500 * DAY, "30d", true, NULL, "How long dead letters are kept." },
+    { "dead_letter_max_bytes", CONFIG_SIZE, AT(dead_letter_max_bytes),
+      64 * 1024, INT64_C(1) << 40, "64m", true, NULL,
+      "Bytes of all dead letters together; over it the oldest are deleted." },
+
+    { "log_file", CONFIG_OPTIONAL, AT(log_file), 0, 0, NULL, true, NULL,
+      "File of log lines, opened anew by SIGUSR1; standard error when not "
+      "given." },
+    { "log_level", CONFIG_WORD, AT(log_level), 0, 0, "notice", true,
+      "error|warn|notice|info|debug", "Least important lines to log." },
+    { "log_format", CONFIG_WORD, AT(log_format), 0, 0, "text", true,
+      "text|json", "Form of log lines." },
+};
+
+_Static_assert(sizeof(config_keys) == CONFIG_KEYS * sizeof(config_keys[0]),
+    "CONFIG_KEYS is the number of rows");
+
+const struct config_unit  config_time_units[] = {
+    { "us", 1 }, { "ms", MS }, { "s", SECOND }, { "m", MINUTE },
+    { "h", 60 * MINUTE }, { "d", DAY }, { NULL, 0 }
+};
+
+const struct config_unit  config_size_units[] = {
+    { "", 1 }, { "b", 1 }, { "k", 1024 }, { "m", 1024 * 1024 },
+    { "g", INT64_C(1) << 30 }, { NULL, 0 }
+};
+
+
+char **
+config_string(struct config *c, const struct config_key *k)
+{
+    return (char **) (void *) ((char *) c + k->offset);
+}
+
+
+int64_t *
+config_number(struct config *c, const struct config_key *k)
+{
+    return (int64_t *) (void *) ((char *) c + k->offset);
+}
+
+
+bool
+config_is_string(const struct config_key *k)
+{
+    return k->type == CONFIG_TEXT || k->type == CONFIG_OPTIONAL
+           || k->type == CONFIG_WORD;
+}
+
+
+/* A time or size as a person writes it. */
+void
+config_show(const struct config_key *k, int64_t n, char *text, size_t len)
+{
+    const struct config_unit  *u, *best;
+
+    if (k->type == CONFIG_INT) {
+        (void) snprintf(text, len, "%lld", (long long) n);
+        return;
+    }
+
+    u = k->type == CONFIG_TIME ? config_time_units : config_size_units;
+
+    for (best = u; u->name != NULL; u++) {
+        if (n != 0 && n % u->factor == 0) {
+            best = u;
+        }
+    }
+
+    (void) snprintf(text, len, "%lld%s", (long long) (n / best->factor),
+        best->name);
+}
