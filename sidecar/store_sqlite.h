@@ -314,7 +314,14 @@ enum sqlite_dim {
     SQLITE_DIM_DEVELOPER, SQLITE_DIM_LAB, SQLITE_DIM_COUNT
 };
 
-/* One quarter of a packed row. */
+/* Of roll-ups; only the first two are on the lists of what is (to be) done. */
+enum sqlite_level {
+    SQLITE_LEVEL_HOUR, SQLITE_LEVEL_DAY,   /* in quarters */
+    SQLITE_LEVEL_DAY_HOURS,                /* from :00 */
+    SQLITE_LEVEL_DAY_HALVES                /* from :30 */
+};
+
+/* One quarter of a packed row, or several from there on. */
 struct sqlite_quarter {
     unsigned        index;                 /* in the hour or day */
     uint64_t        ok, fail;

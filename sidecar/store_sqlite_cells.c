@@ -41,7 +41,8 @@ struct cells {
     /* when roll-ups serve */
     bool                 rolled;
     enum sqlite_dim      dim;
-    bool                 by_lab;           /* rows of single labs */
+    enum sqlite_level    day;              /* whose steps fit the slots */
+    bool                 by_lab;           /* only LABS, one by one */
     int64_t              labs[CELLS_MAX_LABS];
     unsigned             nlabs;
     sqlite3_stmt        *raw, *block;
@@ -209,18 +210,15 @@ cell_add(const struct cells *q, int64_t at_us, int64_t key,
 }
 
 
-/* Table heatmap, [from, to). */
+/* The rows of statement RAW, as it is bound. */
 static enum result
-raw_add(struct cells *q, struct sqlite_conn *c, int64_t from, int64_t to)
+raw_rows(struct cells *q, struct sqlite_conn *c)
 {
     struct sqlite_quarter  quarter;
     struct cells_row       r;
     struct slice           hist;
     enum result            result = RESULT_OK;
     int                    rc;
-
-    sqlite3_bind_int64(q->raw, 1, from);
-    sqlite3_bind_int64(q->raw, 2, to);
 
     while ((rc = sqlite3_step(q->raw)) == SQLITE_ROW && result == RESULT_OK) {
         r.org = sqlite3_column_int64(q->raw, 1);
@@ -249,6 +247,34 @@ raw_add(struct cells *q, struct sqlite_conn *c, int64_t from, int64_t to)
     }
 
     sqlite3_reset(q->raw);
+    return result;
+}
+
+
+/* Table heatmap, [from, to): whole, or the labs one by one in each hour. */
+static enum result
+raw_add(struct cells *q, struct sqlite_conn *c, int64_t from, int64_t to)
+{
+    enum result  result = RESULT_OK;
+    int64_t      hour = from - from % SQLITE_HEAT_HOUR;
+
+    sqlite3_bind_int64(q->raw, 1, hour);
+    sqlite3_bind_int64(q->raw, 2, from);
+    sqlite3_bind_int64(q->raw, 3, to);
+
+    if (!q->by_lab) {
+        return raw_rows(q, c);
+    }
+
+    for ( /* void */ ; hour < to; hour += SQLITE_HEAT_HOUR) {
+        sqlite3_bind_int64(q->raw, 1, hour);
+
+        for (unsigned i = 0; i < q->nlabs && result == RESULT_OK; i++) {
+            sqlite3_bind_int64(q->raw, 4, q->labs[i]);
+            result = raw_rows(q, c);
+        }
+    }
+
     return result;
 }
 
@@ -292,13 +318,13 @@ block_row(struct cells *q, struct sqlite_conn *c, int64_t at, int64_t lab)
 
 
 static enum result
-block_add_lab(struct cells *q, struct sqlite_conn *c, int64_t level,
+block_add_lab(struct cells *q, struct sqlite_conn *c, enum sqlite_level level,
     int64_t at, int64_t lab)
 {
     enum result  result = RESULT_OK;
     int          rc;
 
-    sqlite3_bind_int64(q->block, 1, level);
+    sqlite3_bind_int64(q->block, 1, (int64_t) level);
     sqlite3_bind_int64(q->block, 2, at);
     sqlite3_bind_int64(q->block, 3, lab);
 
@@ -318,7 +344,8 @@ block_add_lab(struct cells *q, struct sqlite_conn *c, int64_t level,
 
 
 static enum result
-block_add(struct cells *q, struct sqlite_conn *c, int64_t level, int64_t at)
+block_add(struct cells *q, struct sqlite_conn *c, enum sqlite_level level,
+    int64_t at)
 {
     enum result  result = RESULT_OK;
 
@@ -394,7 +421,7 @@ labs_choose(struct cells *q, bool *other)
             && scope_has_lab(sc, q->terms[i].value)
             && !lab_take(q, q->terms[i].value))
         {
-            return false;
+            return false;                  /* too many to name */
         }
     }
 
@@ -424,6 +451,22 @@ dim_of_place(enum cells_place place)
 }
 
 
+/* The longest steps of a day that no slot cuts. */
+static enum sqlite_level
+day_choose(const struct cells *q, int64_t slot_us, int64_t offset_us)
+{
+    int64_t  phase = offset_us % HEATMAP_HOUR_US;
+
+    if (q->by_lab || slot_us % HEATMAP_HOUR_US != 0) {
+        return SQLITE_LEVEL_DAY;
+    }
+
+    return phase == 0 ? SQLITE_LEVEL_DAY_HOURS
+        : phase == HEATMAP_HOUR_US / 2 || phase == -HEATMAP_HOUR_US / 2
+        ? SQLITE_LEVEL_DAY_HALVES : SQLITE_LEVEL_DAY;
+}
+
+
 /* Can roll-ups answer?  They are split by one label only. */
 static void
 rolled_choose(struct cells *q, int64_t slot_us, int64_t offset_us)
@@ -432,9 +475,11 @@ rolled_choose(struct cells *q, int64_t slot_us, int64_t offset_us)
     bool             lab_is_label = false;
 
     q->dim = dim_of_place(place_of_by[q->by]);
-    q->rolled = slot_us % HEATMAP_QUARTER_US == 0
-        && offset_us % HEATMAP_QUARTER_US == 0
-        && labs_choose(q, &lab_is_label);
+    q->rolled = labs_choose(q, &lab_is_label)
+        && slot_us % HEATMAP_QUARTER_US == 0
+        && offset_us % HEATMAP_QUARTER_US == 0;
+
+    q->day = day_choose(q, slot_us, offset_us);
 
     if (q->by_lab && q->dim == SQLITE_DIM_LAB) {
         q->dim = SQLITE_DIM_NONE;
@@ -463,8 +508,11 @@ statements_prepare(struct cells *q, struct sqlite_conn *c)
 {
     enum result  result;
 
-    result = sqlite_prepare(c, "SELECT at,org,lab,kind,action,endpoint,"
-        "developer,ok,fail,hist FROM heatmap WHERE at>=?1 AND at<?2",
+    result = sqlite_prepare(c, q->by_lab
+        ? "SELECT at,org,lab,kind,action,endpoint,developer,ok,fail,hist FROM"
+          " heatmap WHERE hour=?1 AND lab=?4 AND at>=?2 AND at<?3"
+        : "SELECT at,org,lab,kind,action,endpoint,developer,ok,fail,hist FROM"
+          " heatmap WHERE hour>=?1 AND hour<?3 AND at>=?2 AND at<?3",
         &q->raw);
 
     if (result != RESULT_OK || !q->rolled) {
@@ -514,7 +562,7 @@ ranges_walk(struct cells *q, struct sqlite_conn *c, sqlite3_stmt *done)
 {
     enum result  result = RESULT_OK;
     int64_t      at = q->from, day = -1, hour = -1, next;
-    bool         days = true, hours = true;
+    bool         days = true, hours = !q->by_lab;
     int          rc;
 
     while (at < q->to && result == RESULT_OK) {
@@ -527,11 +575,11 @@ ranges_walk(struct cells *q, struct sqlite_conn *c, sqlite3_stmt *done)
         }
 
         if (days && day == at) {
-            result = block_add(q, c, 1, at);
+            result = block_add(q, c, q->day, at);
             at += SQLITE_HEAT_DAY;
 
         } else if (hours && hour == at) {
-            result = block_add(q, c, 0, at);
+            result = block_add(q, c, SQLITE_LEVEL_HOUR, at);
             at += SQLITE_HEAT_HOUR;
 
         } else {
@@ -554,9 +602,9 @@ range_choose(struct cells *q, struct sqlite_conn *c, const struct filter *f)
     enum result    result;
     int            rc;
 
-    result = sqlite_prepare(c, "SELECT min(ifnull((SELECT min(at) FROM"
+    result = sqlite_prepare(c, "SELECT min(ifnull((SELECT min(hour) FROM"
         " heatmap),1e15), ifnull((SELECT min(at) FROM heatmap_done WHERE"
-        " level=1),1e15)), (SELECT max(at)+1 FROM heatmap)", &st);
+        " level=1),1e15)), (SELECT max(hour)+12 FROM heatmap)", &st);
     if (result != RESULT_OK) {
         return result;
     }

@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+#include "clock.h"
+
 #define HEAT_FIRST  64                     /* slots of the hash, power of two */
 
 struct heat_cell {
@@ -54,15 +56,23 @@ sqlite_heat_destroy(struct sqlite_heat *h)
 }
 
 
+static int64_t
+hour_of(int64_t at)
+{
+    return at - at % SQLITE_HEAT_HOUR;
+}
+
+
+/* In the order of the table's key: neighbours lie on one page. */
 static int
 key_compare(const struct sqlite_heat_key *a, const struct sqlite_heat_key *b)
 {
-    const int64_t  x[] = { a->at, a->org, a->lab, a->kind, a->action,
-                           a->endpoint, a->developer };
-    const int64_t  y[] = { b->at, b->org, b->lab, b->kind, b->action,
-                           b->endpoint, b->developer };
+    const int64_t  x[] = { hour_of(a->at), a->lab, a->org, a->at, a->kind,
+                           a->action, a->endpoint, a->developer };
+    const int64_t  y[] = { hour_of(b->at), b->lab, b->org, b->at, b->kind,
+                           b->action, b->endpoint, b->developer };
 
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 8; i++) {
         if (x[i] != y[i]) {
             return x[i] < y[i] ? -1 : 1;
         }
@@ -171,42 +181,47 @@ cell_compare(const void *a, const void *b)
 }
 
 
+/* The block's roll-up is out of date now. */
 static int
-block_touch(struct sqlite_conn *c, enum sqlite_stmt which, int64_t level,
-    int64_t at)
+block_touch(struct sqlite_conn *c, int64_t level, int64_t at)
 {
-    sqlite3_stmt  *st;
+    sqlite3_stmt  *undone, *todo;
     int            rc;
 
-    st = sqlite_stmt_get(c, which, &rc);
-    if (st == NULL) {
+    undone = sqlite_stmt_get(c, SQL_HEAT_UNDONE, &rc);
+
+    if (undone != NULL) {
+        sqlite3_bind_int64(undone, 1, level);
+        sqlite3_bind_int64(undone, 2, at);
+        rc = sqlite_stmt_done(undone);
+    }
+
+    if (rc != SQLITE_DONE) {
         return rc;
     }
 
-    sqlite3_bind_int64(st, 1, level);
-    sqlite3_bind_int64(st, 2, at);
-    return sqlite_stmt_done(st);
+    todo = sqlite_stmt_get(c, SQL_HEAT_TODO, &rc);
+
+    if (todo != NULL) {
+        sqlite3_bind_int64(todo, 1, level);
+        sqlite3_bind_int64(todo, 2, at);
+        sqlite3_bind_int64(todo, 3, clock_wall_us());
+        rc = sqlite_stmt_done(todo);
+    }
+
+    return rc;
 }
 
 
-/* The hour's roll-up and its day's are out of date now. */
 static int
 hour_touch(struct sqlite_conn *c, int64_t hour)
 {
     int  rc;
 
-    rc = block_touch(c, SQL_HEAT_UNDONE, 0, hour);
+    rc = block_touch(c, 0, hour);
 
-    if (rc == SQLITE_DONE) {
-        rc = block_touch(c, SQL_HEAT_UNDONE, 1,
-            hour - hour % SQLITE_HEAT_DAY);
-    }
-
-    if (rc == SQLITE_DONE) {
-        rc = block_touch(c, SQL_HEAT_TODO, 0, hour);
-    }
-
-    return rc;
+    return rc == SQLITE_DONE
+        ? block_touch(c, 1, hour - hour % SQLITE_HEAT_DAY) : rc;
 }
 
 
@@ -225,16 +240,17 @@ cell_store(struct sqlite_conn *c, const struct heat_cell *cell)
     }
 
     n = heatmap_hist_pack(cell->hist, packed);
-    sqlite3_bind_int64(st, 1, k->at);
-    sqlite3_bind_int64(st, 2, k->org);
-    sqlite3_bind_int64(st, 3, k->lab);
-    sqlite3_bind_int64(st, 4, k->kind);
-    sqlite3_bind_int64(st, 5, k->action);
-    sqlite3_bind_int64(st, 6, k->endpoint);
-    sqlite3_bind_int64(st, 7, k->developer);
-    sqlite3_bind_int64(st, 8, cell->ok);
-    sqlite3_bind_int64(st, 9, cell->fail);
-    sqlite_bind_blob(st, 10, packed, n);
+    sqlite3_bind_int64(st, 1, hour_of(k->at));
+    sqlite3_bind_int64(st, 2, k->lab);
+    sqlite3_bind_int64(st, 3, k->org);
+    sqlite3_bind_int64(st, 4, k->at);
+    sqlite3_bind_int64(st, 5, k->kind);
+    sqlite3_bind_int64(st, 6, k->action);
+    sqlite3_bind_int64(st, 7, k->endpoint);
+    sqlite3_bind_int64(st, 8, k->developer);
+    sqlite3_bind_int64(st, 9, cell->ok);
+    sqlite3_bind_int64(st, 10, cell->fail);
+    sqlite_bind_blob(st, 11, packed, n);
 
     return sqlite_stmt_done(st);
 }
@@ -258,7 +274,7 @@ sqlite_heat_flush(struct sqlite_heat *h, struct sqlite_conn *c)
     }
 
     for (size_t i = 0; i < n && rc == SQLITE_DONE; i++) {
-        hour = h->slots[i].key.at - h->slots[i].key.at % SQLITE_HEAT_HOUR;
+        hour = hour_of(h->slots[i].key.at);
 
         if (hour != last) {
             rc = hour_touch(c, hour);

@@ -1,11 +1,14 @@
 /*
- * Roll-ups: an hour's buckets as rows of quarters by one label, a day's from
- * its hours.  They are made after the time is over, by whoever calls recount:
- * read and summed on a reader, then written in one job that first looks
- * whether a bucket has changed meanwhile (the generation on the list).
+ * Roll-ups: the buckets of an hour or a day as rows of quarters.  They are made
+ * after the time is over, by whoever calls recount: read and summed on a
+ * reader, then written in one job that first looks whether a bucket has changed
+ * meanwhile (the generation on the list).
  *
  * A row is split by kind and one label (or none), for all labs and orgs, for
- * each org, and for each lab.
+ * each org, and in days for each lab too.  Hours only bridge the time until
+ * their day is over: the day's job removes them.  A day has its rows (but for
+ * single labs) also in steps of an hour, from :00 and from :30 for the zones
+ * that need it, since long ranges would sum very many quarters.
  */
 
 #include "store_sqlite.h"
@@ -16,7 +19,8 @@
 #include "clock.h"
 
 #define ROLL_MAX_BYTES  (128 * 1024 * 1024)
-#define ROLL_GRACE_US   INT64_C(120000000) /* late records, then it is quiet */
+#define ROLL_GRACE_US   INT64_C(120000000) /* after its end: late records */
+#define ROLL_QUIET_US   INT64_C(600000000) /* a day changed late: so long */
 #define ROLL_READ_US    INT64_C(60000000)
 #define ROLL_QUARTERS   96
 
@@ -28,6 +32,7 @@ struct roll_key {
 
 struct roll_row {
     struct roll_key  key;
+    int64_t          level;                /* enum sqlite_level */
     size_t           at, n;                /* in the bytes */
 };
 
@@ -121,32 +126,46 @@ sqlite_quarter_next(struct slice *p, struct sqlite_quarter *q, bool *bad)
 }
 
 
-/* The row that was summed goes to the others. */
-static enum result
-roll_close(struct roll *r)
+/* Cells [from, to) as one. */
+static void
+roll_pack(struct roll *r, unsigned from, unsigned to)
 {
-    uint8_t           packed[HEATMAP_HIST_MAX];
-    struct roll_row  *more;
-    size_t            at = r->bytes.n, room;
+    struct sqlite_quarter  q = { .index = from };
+    uint32_t               hist[HIST_SLOTS];
+    uint8_t                packed[HEATMAP_HIST_MAX];
 
-    if (!r->open) {
-        return RESULT_OK;
+    memset(hist, 0, sizeof(hist));
+
+    for (unsigned i = from; i < to; i++) {
+        q.ok += r->cells[i].ok;
+        q.fail += r->cells[i].fail;
+
+        if (r->cells[i].ok != 0 || r->cells[i].fail != 0) {
+            heatmap_hist_merge(hist, r->cells[i].hist);
+        }
     }
 
-    r->open = false;
+    if (q.ok != 0 || q.fail != 0) {
+        q.hist = packed;
+        q.nhist = heatmap_hist_pack(hist, packed);
+        sqlite_quarter_pack(&r->bytes, &q);
+    }
+}
 
-    for (unsigned i = 0; i < ROLL_QUARTERS; i++) {
-        const struct roll_cell  *cell = &r->cells[i];
 
-        if (cell->ok != 0 || cell->fail != 0) {
-            struct sqlite_quarter  q = {
-                .index = i, .ok = cell->ok, .fail = cell->fail,
-                .hist = packed,
-                .nhist = heatmap_hist_pack(cell->hist, packed)
-            };
+/* The row that was summed goes to the others, in steps of STEP quarters, the
+ * first of them FIRST long. */
+static enum result
+roll_emit(struct roll *r, int64_t level, unsigned first, unsigned step)
+{
+    struct roll_row  *more;
+    size_t            at = r->bytes.n, room;
+    unsigned          to;
 
-            sqlite_quarter_pack(&r->bytes, &q);
-        }
+    for (unsigned i = 0; i < ROLL_QUARTERS; i = to) {
+        to = i == 0 ? first : i + step;
+        to = to > ROLL_QUARTERS ? ROLL_QUARTERS : to;
+        roll_pack(r, i, to);
     }
 
     if (r->bytes.failed) {
@@ -165,10 +184,35 @@ roll_close(struct roll *r)
     }
 
     r->rows[r->n++] = (struct roll_row) {
-        .key = r->key, .at = at, .n = r->bytes.n - at
+        .key = r->key, .level = level, .at = at, .n = r->bytes.n - at
     };
 
     return RESULT_OK;
+}
+
+
+static enum result
+roll_close(struct roll *r)
+{
+    enum result  result;
+
+    if (!r->open) {
+        return RESULT_OK;
+    }
+
+    r->open = false;
+    result = roll_emit(r, r->level, 1, 1);
+
+    if (r->level != SQLITE_LEVEL_DAY || r->key.lab != STORE_ANY) {
+        return result;
+    }
+
+    if (result == RESULT_OK) {
+        result = roll_emit(r, SQLITE_LEVEL_DAY_HOURS, 4, 4);
+    }
+
+    return result == RESULT_OK
+        ? roll_emit(r, SQLITE_LEVEL_DAY_HALVES, 2, 4) : result;
 }
 
 
@@ -199,9 +243,16 @@ roll_add(struct roll *r, const struct roll_key *key,
 }
 
 
-/* One reading of the hour's buckets, in the order of one scope and label. */
+static int64_t
+roll_span(const struct roll *r)
+{
+    return r->level == SQLITE_LEVEL_HOUR ? SQLITE_HEAT_HOUR : SQLITE_HEAT_DAY;
+}
+
+
+/* One reading of the buckets, in the order of one scope and label. */
 static enum result
-hour_pass(struct roll *r, struct sqlite_conn *c, enum roll_scope scope,
+roll_pass(struct roll *r, struct sqlite_conn *c, enum roll_scope scope,
     enum sqlite_dim dim)
 {
     static const char *const  labs[] = { "-2", "-2", "lab" };
@@ -218,7 +269,7 @@ hour_pass(struct roll *r, struct sqlite_conn *c, enum roll_scope scope,
     int                       rc;
 
     snprintf(sql, sizeof(sql), "SELECT %s,%s,kind,%s,at,ok,fail,hist FROM"
-        " heatmap WHERE at>=?1 AND at<?2%s ORDER BY 1,2,3,4,5",
+        " heatmap WHERE hour>=?1 AND hour<?2%s ORDER BY 1,2,3,4,5",
         labs[scope], orgs[scope], labels[dim],
         scope == ROLL_LAB ? " AND lab>=0" : "");
     result = sqlite_prepare(c, sql, &st);
@@ -227,7 +278,7 @@ hour_pass(struct roll *r, struct sqlite_conn *c, enum roll_scope scope,
     }
 
     sqlite3_bind_int64(st, 1, r->at);
-    sqlite3_bind_int64(st, 2, r->at + SQLITE_HEAT_HOUR);
+    sqlite3_bind_int64(st, 2, r->at + roll_span(r));
     key.dim = (int64_t) dim;
 
     while ((rc = sqlite3_step(st)) == SQLITE_ROW && result == RESULT_OK) {
@@ -255,17 +306,19 @@ hour_pass(struct roll *r, struct sqlite_conn *c, enum roll_scope scope,
 
 
 static enum result
-hour_sum(struct roll *r, struct sqlite_conn *c)
+roll_sum(struct roll *r, struct sqlite_conn *c)
 {
     enum result  result = RESULT_OK;
+    int          scopes = r->level == SQLITE_LEVEL_HOUR ? ROLL_LAB
+                                                        : ROLL_SCOPES;
 
-    for (int scope = 0; scope < ROLL_SCOPES; scope++) {
+    for (int scope = 0; scope < scopes; scope++) {
         for (int dim = 0; dim < SQLITE_DIM_COUNT && result == RESULT_OK;
              dim++)
         {
             /* a lab's rows are of that lab already */
             if (scope != ROLL_LAB || dim != SQLITE_DIM_LAB) {
-                result = hour_pass(r, c, (enum roll_scope) scope,
+                result = roll_pass(r, c, (enum roll_scope) scope,
                     (enum sqlite_dim) dim);
             }
         }
@@ -275,66 +328,7 @@ hour_sum(struct roll *r, struct sqlite_conn *c)
 }
 
 
-static enum result
-day_row(struct roll *r, struct sqlite_conn *c, sqlite3_stmt *st)
-{
-    struct sqlite_quarter  q;
-    struct roll_key        key;
-    struct slice           cells;
-    enum result            result = RESULT_OK;
-    unsigned               first;
-    bool                   bad = false;
-
-    key.lab = sqlite3_column_int64(st, 0);
-    key.org = sqlite3_column_int64(st, 1);
-    key.dim = sqlite3_column_int64(st, 2);
-    key.kind = sqlite3_column_int64(st, 3);
-    key.label = sqlite3_column_int64(st, 4);
-    first = (unsigned) (sqlite3_column_int64(st, 5) - r->at) / 3;
-    cells = sqlite_column_slice(st, 6);
-
-    while (result == RESULT_OK && sqlite_quarter_next(&cells, &q, &bad)) {
-        q.index += first;
-        result = q.index < ROLL_QUARTERS ? roll_add(r, &key, &q)
-                                         : RESULT_INTERNAL;
-    }
-
-    return bad ? sqlite_result(c, SQLITE_CORRUPT, "heatmap") : result;
-}
-
-
-static enum result
-day_sum(struct roll *r, struct sqlite_conn *c)
-{
-    sqlite3_stmt  *st;
-    enum result    result;
-    int            rc;
-
-    result = sqlite_prepare(c, "SELECT lab,org,dim,kind,label,at,cells FROM"
-        " heatmap_roll WHERE level=0 AND at>=?1 AND at<?2 ORDER BY"
-        " 1,2,3,4,5,6", &st);
-    if (result != RESULT_OK) {
-        return result;
-    }
-
-    sqlite3_bind_int64(st, 1, r->at);
-    sqlite3_bind_int64(st, 2, r->at + SQLITE_HEAT_DAY);
-
-    while ((rc = sqlite3_step(st)) == SQLITE_ROW && result == RESULT_OK) {
-        result = day_row(r, c, st);
-    }
-
-    sqlite3_finalize(st);
-
-    if (result == RESULT_OK) {
-        result = sqlite_result(c, rc, "heatmap");
-    }
-
-    return result == RESULT_OK ? roll_close(r) : result;
-}
-
-
-/* Runs SQL with level, at and one more number; *value of a row, if any. */
+/* Runs SQL with level, start and end; *value of a row, if any. */
 static enum result
 roll_exec(struct sqlite_conn *c, const char *sql, const struct roll *r,
     int64_t *value)
@@ -350,7 +344,7 @@ roll_exec(struct sqlite_conn *c, const char *sql, const struct roll *r,
 
     (void) sqlite3_bind_int64(st, 1, r->level);
     (void) sqlite3_bind_int64(st, 2, r->at);
-    (void) sqlite3_bind_int64(st, 3, r->at - r->at % SQLITE_HEAT_DAY);
+    (void) sqlite3_bind_int64(st, 3, r->at + roll_span(r));
     rc = sqlite3_step(st);
 
     if (rc == SQLITE_ROW && value != NULL) {
@@ -379,7 +373,7 @@ roll_rows(struct sqlite_conn *c, const struct roll *r)
     for (size_t i = 0; i < r->n && rc == SQLITE_DONE; i++) {
         const struct roll_row  *row = &r->rows[i];
 
-        sqlite3_bind_int64(st, 1, r->level);
+        sqlite3_bind_int64(st, 1, row->level);
         sqlite3_bind_int64(st, 2, r->at);
         sqlite3_bind_int64(st, 3, row->key.lab);
         sqlite3_bind_int64(st, 4, row->key.org);
@@ -393,6 +387,25 @@ roll_rows(struct sqlite_conn *c, const struct roll *r)
     sqlite3_finalize(st);
     result = sqlite_result(c, rc, "heatmap");
     return result == RESULT_CONFLICT ? RESULT_INTERNAL : result;
+}
+
+
+/* A day that is whole needs its hours no more. */
+static enum result
+hours_remove(struct sqlite_conn *c, const struct roll *r)
+{
+    static const char *const  removes[] = {
+        "DELETE FROM heatmap_roll WHERE level=0 AND at>=?2 AND at<?3",
+        "DELETE FROM heatmap_done WHERE level=0 AND at>=?2 AND at<?3",
+        "DELETE FROM heatmap_todo WHERE level=0 AND at>=?2 AND at<?3",
+    };
+    enum result  result = RESULT_OK;
+
+    for (int i = 0; i < 3 && result == RESULT_OK; i++) {
+        result = roll_exec(c, removes[i], r, NULL);
+    }
+
+    return result;
 }
 
 
@@ -412,8 +425,11 @@ roll_run(struct sqlite_conn *c, void *arg)
         return result;
     }
 
-    result = roll_exec(c, "DELETE FROM heatmap_roll WHERE level=?1 AND at=?2",
-        r, NULL);
+    /* a day's three levels are 1, 2 and 3 */
+    result = roll_exec(c, r->level == SQLITE_LEVEL_HOUR
+        ? "DELETE FROM heatmap_roll WHERE level=0 AND at=?2"
+        : "DELETE FROM heatmap_roll WHERE level IN (1,2,3) AND at=?2", r,
+        NULL);
 
     if (result == RESULT_OK) {
         result = roll_rows(c, r);
@@ -429,34 +445,36 @@ roll_run(struct sqlite_conn *c, void *arg)
             "INSERT OR REPLACE INTO heatmap_done VALUES(?1,?2)", r, NULL);
     }
 
-    if (result == RESULT_OK && r->level == 0) {
-        result = roll_exec(c, "INSERT INTO heatmap_todo VALUES(1,?3,1)"
-            " ON CONFLICT DO UPDATE SET gen=gen+1", r, NULL);
-    }
-
-    return result;
+    return result == RESULT_OK && r->level == SQLITE_LEVEL_DAY
+        ? hours_remove(c, r) : result;
 }
 
 
-/* The oldest block whose time is over; RESULT_AGAIN: there is none. */
+/*
+ * A block whose time is over; RESULT_AGAIN: there is none.  Hours come first,
+ * those of a day that is over excepted; a day that has changed long after is
+ * done again only when it is quiet, for it is read whole.
+ */
 static enum result
 roll_next(struct roll *r, struct sqlite_conn *c)
 {
     sqlite3_stmt  *st;
     enum result    result;
-    int64_t        over;
+    int64_t        now = clock_wall_us(), over;
     int            rc;
 
-    over = (clock_wall_us() - ROLL_GRACE_US) / HEATMAP_BUCKET_US;
-    result = sqlite_prepare(c, "SELECT level,at,gen FROM heatmap_todo t WHERE"
-        " (level=0 AND at<=?1-12) OR (level=1 AND at<=?1-288 AND NOT EXISTS"
-        " (SELECT 1 FROM heatmap_todo h WHERE h.level=0 AND h.at>=t.at AND"
-        " h.at<t.at+288)) ORDER BY level,at LIMIT 1", &st);
+    over = (now - ROLL_GRACE_US) / HEATMAP_BUCKET_US;
+    result = sqlite_prepare(c, "SELECT level,at,gen FROM heatmap_todo WHERE"
+        " (level=0 AND at<=?1-12 AND at-at%288>?1-288) OR (level=1 AND"
+        " at<=?1-288 AND (touched<=?2 OR NOT EXISTS (SELECT 1 FROM"
+        " heatmap_roll r WHERE r.level=1 AND r.at=heatmap_todo.at)))"
+        " ORDER BY level,at LIMIT 1", &st);
     if (result != RESULT_OK) {
         return result;
     }
 
     sqlite3_bind_int64(st, 1, over);
+    sqlite3_bind_int64(st, 2, now - ROLL_QUIET_US);
     rc = sqlite3_step(st);
 
     if (rc == SQLITE_ROW) {
@@ -492,7 +510,7 @@ roll_one(struct store_sqlite *s)
         result = roll_next(r, c);
 
         if (result == RESULT_OK) {
-            result = r->level == 0 ? hour_sum(r, c) : day_sum(r, c);
+            result = roll_sum(r, c);
         }
 
         sqlite_read_end(c);

@@ -52,13 +52,16 @@ static const char  schema_logs[] =
     " low INT NOT NULL, high INT NOT NULL) STRICT;";
 
 static const char  schema_heatmap[] =
-    /* at: start of the bucket in units of 5 min; -1: the log has none */
-    "CREATE TABLE heatmap(at INT NOT NULL, org INT NOT NULL, lab INT NOT NULL,"
-    " kind INT NOT NULL, action INT NOT NULL, endpoint INT NOT NULL,"
-    " developer INT NOT NULL, ok INT NOT NULL, fail INT NOT NULL,"
-    " hist BLOB NOT NULL, PRIMARY KEY(at, org, lab, kind, action, endpoint,"
-    " developer)) STRICT, WITHOUT ROWID;"
-    /* level 0: an hour, 1: a day, of quarters; -2: not split by it */
+    /* at: start of the bucket, hour: of its hour, both in units of 5 min;
+     * the lab comes first in an hour, so that one lab is a short range; -1:
+     * the log has none */
+    "CREATE TABLE heatmap(hour INT NOT NULL, lab INT NOT NULL,"
+    " org INT NOT NULL, at INT NOT NULL, kind INT NOT NULL,"
+    " action INT NOT NULL, endpoint INT NOT NULL, developer INT NOT NULL,"
+    " ok INT NOT NULL, fail INT NOT NULL, hist BLOB NOT NULL,"
+    " PRIMARY KEY(hour, lab, org, at, kind, action, endpoint, developer))"
+    " STRICT, WITHOUT ROWID;"
+    /* level: enum sqlite_level; -2: not split by it */
     "CREATE TABLE heatmap_roll(level INT NOT NULL, at INT NOT NULL,"
     " lab INT NOT NULL, org INT NOT NULL, dim INT NOT NULL, kind INT NOT NULL,"
     " label INT NOT NULL, cells BLOB NOT NULL, PRIMARY KEY(level, at, lab,"
@@ -66,7 +69,8 @@ static const char  schema_heatmap[] =
     "CREATE TABLE heatmap_done(level INT NOT NULL, at INT NOT NULL,"
     " PRIMARY KEY(level, at)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE heatmap_todo(level INT NOT NULL, at INT NOT NULL,"
-    " gen INT NOT NULL, PRIMARY KEY(level, at)) STRICT, WITHOUT ROWID;"
+    " gen INT NOT NULL, touched INT NOT NULL, PRIMARY KEY(level, at))"
+    " STRICT, WITHOUT ROWID;"
 
     "CREATE TABLE counter(name TEXT PRIMARY KEY, value INT NOT NULL)"
     " STRICT, WITHOUT ROWID;";
@@ -105,13 +109,13 @@ const char *const  sqlite_stmt_text[SQL_STMT_COUNT] = {
         " ORDER BY part DESC LIMIT 1",
     [SQL_PART_PUT] = "INSERT OR REPLACE INTO ref_part VALUES(?1,?2,?3,?4)",
     [SQL_HEAT_ADD] =
-        "INSERT INTO heatmap VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)"
+        "INSERT INTO heatmap VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)"
         " ON CONFLICT DO UPDATE SET ok=ok+excluded.ok,"
         " fail=fail+excluded.fail, hist=idash_hist(hist,excluded.hist)",
     [SQL_HEAT_UNDONE] = "DELETE FROM heatmap_done WHERE level=?1 AND at=?2",
     [SQL_HEAT_TODO] =
-        "INSERT INTO heatmap_todo VALUES(?1,?2,1)"
-        " ON CONFLICT DO UPDATE SET gen=gen+1",
+        "INSERT INTO heatmap_todo VALUES(?1,?2,1,?3)"
+        " ON CONFLICT DO UPDATE SET gen=gen+1,touched=?3",
     [SQL_COUNTER_ADD] =
         "INSERT INTO counter VALUES(?1,1)"
         " ON CONFLICT DO UPDATE SET value=value+1",

@@ -13,7 +13,6 @@
 #include "clock.h"
 
 #define EXPIRE_SLICE       200
-#define EXPIRE_PAGES       64              /* given back after a slice */
 #define EXPIRE_HEAT_US     (INT64_C(400) * HEATMAP_DAY_US)
 
 struct expire_job {
@@ -202,13 +201,13 @@ rest_expire(struct sqlite_conn *c, int64_t now_us)
         " ORDER BY part LIMIT 4)", 0, 0);
 
     if (result == RESULT_OK) {
-        result = expire_exec(c, "DELETE FROM heatmap WHERE at<?1 AND at<"
-            "(SELECT min(at) FROM heatmap)+1", bucket, 0);
+        result = expire_exec(c, "DELETE FROM heatmap WHERE hour<?1 AND"
+            " hour<(SELECT min(hour) FROM heatmap)+12", bucket, 0);
     }
 
     if (result == RESULT_OK) {
-        result = expire_exec(c, "DELETE FROM heatmap_roll WHERE level=0 AND"
-            " at<?1", bucket, 0);
+        result = expire_exec(c, "DELETE FROM heatmap_todo WHERE at<?1",
+            bucket, 0);
     }
 
     return result;
