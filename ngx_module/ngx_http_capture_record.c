@@ -667,11 +667,15 @@ field_trace(struct capture_encoder *e)
     struct capture_line   line;
     const char           *p, *end, *id;
 
+    if (e->headers == NULL) {
+        return;
+    }
+
     id = NULL;
     p = e->headers;
     end = p + e->headers_len;
 
-    while (p != NULL && capture_line_next(&p, end, &line)) {
+    while (capture_line_next(&p, end, &line)) {
         if (line.name_len != 11
             || strncasecmp(line.name, "traceparent", 11) != 0)
         {

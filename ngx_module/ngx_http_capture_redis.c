@@ -369,6 +369,15 @@ capture_redis_close(struct capture_redis *r, int next)
 
 
 int
+capture_redis_attach(struct capture_redis *r, int fd)
+{
+    capture_redis_close(r, 0);
+    r->context = redisConnectFd(fd);
+    return r->context == NULL ? -1 : 0;
+}
+
+
+int
 capture_redis_fd(struct capture_redis *r)
 {
     return r->context == NULL ? -1 : r->context->fd;

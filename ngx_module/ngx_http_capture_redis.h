@@ -59,6 +59,9 @@ void capture_redis_destroy(struct capture_redis *r);
  */
 int capture_redis_connect(struct capture_redis *r);
 
+/* Takes a connected socket instead: for tests.  -1 without memory. */
+int capture_redis_attach(struct capture_redis *r, int fd);
+
 /* Closes; NEXT: try another address next time. */
 void capture_redis_close(struct capture_redis *r, int next);
 
