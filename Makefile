@@ -83,8 +83,9 @@ $(BUILD)/tools/%: t/lib/%.c | $(BUILD)/tools
 	    -o $@ $< -lcrypto -lpthread -lm
 
 # these speak to the store by its own interface
-$(BUILD)/tools/rows $(BUILD)/tools/store_client: $(BUILD)/tools/%: \
-    t/lib/%.c $(SIDECAR_LIB) $(CAPTURE_OBJ) | $(BUILD)/tools
+$(foreach n,rows store_client store_bench,$(BUILD)/tools/$(n)): \
+    $(BUILD)/tools/%: t/lib/%.c $(SIDECAR_LIB) $(CAPTURE_OBJ) \
+    | $(BUILD)/tools
 	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d \
 	    -o $@ $< $(SIDECAR_LIB) $(CAPTURE_OBJ) $(PKG_LIBS)
 
