@@ -128,7 +128,10 @@ ngx_http_capture_ring_dir(ngx_cycle_t *cycle,
     ngx_core_conf_t  *ccf;
 
     ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
-    user = geteuid() == 0 ? ccf->user : geteuid();
+
+    /* one process keeps root's rights; workers change to their user */
+
+    user = geteuid() == 0 && ccf->master ? ccf->user : geteuid();
 
     /* FNV-1a over both names and the NUL between */
 

@@ -83,7 +83,7 @@ my $nginx = IDash::Nginx::binary();
 $out = `$nginx -t -e stderr -c $conf 2>&1`;
 is($?, 0, 'no http{}') or diag $out;
 
-# one process, reloaded
+# one process (nginx itself cannot reload one)
 
 my $redis = redis();
 my $up = IDash::Capture::api();
