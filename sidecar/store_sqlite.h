@@ -230,9 +230,20 @@ struct sqlite_source {
     int64_t  low, high;                    /* ids that it can hold: [,) */
 };
 
+/* Another index that has one value of the filter: both lists must meet. */
+struct sqlite_also {
+    const char  *index, *column;
+    int64_t      value;
+    double       density;
+};
+
+#define SQLITE_MAX_ALSO  3
+
 struct sqlite_plan {
     const char            *index;          /* NULL: the table itself */
     const char            *column;         /* of the index */
+    struct sqlite_also     also[SQLITE_MAX_ALSO];
+    unsigned               nalso;          /* only with one source */
     const char            *extra;          /* what a partial index asks for */
     bool                   refs;           /* through table ref */
     struct sqlite_source  *sources;        /* in the order of the walk */
@@ -264,7 +275,8 @@ struct sqlite_walk {
     bool                (*row)(void *arg, struct sqlite_conn *c,
                                sqlite3_stmt *st, enum result *result);
     void                 *arg;
-    sqlite3_stmt         *st;              /* the walk's own */
+    sqlite3_stmt         *st;              /* the walk's own, as the next */
+    struct sqlite_meet   *meet;
 };
 
 must_check enum result sqlite_walk_prepare(struct sqlite_conn *c,
@@ -278,6 +290,19 @@ void sqlite_walk_cleanup(struct sqlite_walk *w);
 /* [low, high) of ids that the filter's times and the table allow. */
 must_check enum result sqlite_walk_range(struct sqlite_conn *c,
     const struct filter *f, int64_t *low, int64_t *high);
+
+/* -- store_sqlite_meet.c ------------------------------------------------- */
+
+struct sqlite_meet;
+
+/* Ids that stand in all lists of the plan, in order. */
+must_check enum result sqlite_meet_create(struct sqlite_conn *c,
+    const struct sqlite_plan *p, bool ascending, struct sqlite_meet **out);
+void sqlite_meet_destroy(struct sqlite_meet *m);
+must_check enum result sqlite_meet_begin(struct sqlite_meet *m, int64_t low,
+    int64_t high);
+/* RESULT_NOT_FOUND: no more; RESULT_TIMEOUT: visited up to c->seen. */
+must_check enum result sqlite_meet_next(struct sqlite_meet *m, int64_t *id);
 
 /* -- store_sqlite_find.c ------------------------------------------------- */
 

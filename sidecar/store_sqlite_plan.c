@@ -2,8 +2,9 @@
  * Which index leads a query.  Every index holds the id behind its column, so
  * the entries of one value are in order of time and a page is a short walk.
  * No statistics are kept: each candidate is asked how far its 64th entry lies
- * from the start of the walk, and the farthest wins.  Ids in table ref are
- * unusual enough to win always.
+ * from the start of the walk, and the farthest wins; up to three others that
+ * are sparse as well are named beside it, since lists of ids that must meet are
+ * far cheaper than rows.  Ids in table ref are unusual enough to win always.
  */
 
 #include "store_sqlite.h"
@@ -288,6 +289,52 @@ plan_take(struct sqlite_plan *p, const struct plan_index *index,
 }
 
 
+/* Keeps the sparsest others, in order. */
+static void
+also_add(struct sqlite_plan *p, const struct sqlite_also *one)
+{
+    unsigned  at = p->nalso;
+
+    if (at == SQLITE_MAX_ALSO) {
+        if (p->also[at - 1].density <= one->density) {
+            return;
+        }
+
+        at--;
+
+    } else {
+        p->nalso++;
+    }
+
+    for ( /* void */ ; at > 0 && p->also[at - 1].density > one->density;
+         at--)
+    {
+        p->also[at] = p->also[at - 1];
+    }
+
+    p->also[at] = *one;
+}
+
+
+/* Of the index that leads nothing more is to be said; several values of it
+ * are several walks, which do not meet others. */
+static void
+also_settle(struct sqlite_plan *p)
+{
+    unsigned  n = 0;
+
+    for (unsigned i = 0; i < p->nalso; i++) {
+        if (p->nsources == 1 && p->index != NULL
+            && p->also[i].index != p->index)
+        {
+            p->also[n++] = p->also[i];
+        }
+    }
+
+    p->nalso = n;
+}
+
+
 static enum result
 plan_columns(struct sqlite_conn *c, const struct filter *f,
     const struct plan_span *span, struct sqlite_plan *p)
@@ -316,12 +363,21 @@ plan_columns(struct sqlite_conn *c, const struct filter *f,
 
         result = density_probe(c, &indexes[i], &v, span, &density);
 
+        if (result == RESULT_OK && v.n == 1 && density < table * PLAN_WORTH) {
+            const struct sqlite_also  one = {
+                indexes[i].name, indexes[i].column, v.v[0], density
+            };
+
+            also_add(p, &one);
+        }
+
         if (result == RESULT_OK && density < best) {
             best = density;
             result = plan_take(p, &indexes[i], &v);
         }
     }
 
+    also_settle(p);
     return result;
 }
 

@@ -11,6 +11,18 @@
 #define WALK_MAX_SQL  (80 * 1024)
 
 
+/* Only what meets is looked at: one row by its id, as parameter 1. */
+static void
+meet_sql(const struct sqlite_walk *w, const struct sqlite_where *where,
+    struct buf *sql)
+{
+    (void) buf_addf(sql, "SELECT %s FROM integration_directory d NOT INDEXED"
+        "%s WHERE d.id=?1", w->columns, w->with_detail
+        ? " CROSS JOIN detail t ON t.id=d.id" : "");
+    (void) buf_add(sql, where->sql.p, where->sql.n);
+}
+
+
 /* Parameters: 1 low, 2 high, 3 value, 4 partition, then the filter's. */
 static void
 walk_sql(const struct sqlite_walk *w, const struct sqlite_plan *p,
@@ -53,8 +65,15 @@ sqlite_walk_prepare(struct sqlite_conn *c, struct sqlite_walk *w,
     char        *text;
 
     w->st = NULL;
+    w->meet = NULL;
     buf_init(&sql, WALK_MAX_SQL);
-    walk_sql(w, p, where, &sql);
+
+    if (p->nalso > 0) {
+        meet_sql(w, where, &sql);
+
+    } else {
+        walk_sql(w, p, where, &sql);
+    }
 
     text = buf_take(&sql, NULL);
     if (text == NULL) {
@@ -69,7 +88,42 @@ sqlite_walk_prepare(struct sqlite_conn *c, struct sqlite_walk *w,
             where->binds[i]);
     }
 
-    return result;
+    return result == RESULT_OK && p->nalso > 0
+        ? sqlite_meet_create(c, p, w->ascending, &w->meet) : result;
+}
+
+
+static enum result
+walk_meet(struct sqlite_conn *c, struct sqlite_walk *w)
+{
+    enum result  result;
+    int64_t      id;
+    int          rc;
+    bool         go_on = true;
+
+    result = sqlite_meet_begin(w->meet, w->low, w->high);
+
+    while (result == RESULT_OK && go_on) {
+        result = sqlite_meet_next(w->meet, &id);
+
+        if (result != RESULT_OK) {
+            break;
+        }
+
+        sqlite3_bind_int64(w->st, 1, id);
+        rc = sqlite3_step(w->st);
+
+        if (rc == SQLITE_ROW) {
+            go_on = w->row(w->arg, c, w->st, &result);
+
+        } else {
+            result = sqlite_result(c, rc, "query");
+        }
+
+        sqlite3_reset(w->st);
+    }
+
+    return result == RESULT_NOT_FOUND ? RESULT_OK : result;
 }
 
 
@@ -80,12 +134,17 @@ sqlite_walk_source(struct sqlite_conn *c, struct sqlite_walk *w,
     enum result  result = RESULT_OK;
     int          rc;
 
+    c->any_seen = false;
+
+    if (w->meet != NULL) {
+        return walk_meet(c, w);
+    }
+
     /* the two last are of no use to most statements: no error */
     (void) sqlite3_bind_int64(w->st, 1, w->low);
     (void) sqlite3_bind_int64(w->st, 2, w->high);
     (void) sqlite3_bind_int64(w->st, 3, s->value);
     (void) sqlite3_bind_int64(w->st, 4, s->part);
-    c->any_seen = false;
 
     while ((rc = sqlite3_step(w->st)) == SQLITE_ROW) {
         if (!w->row(w->arg, c, w->st, &result)) {
@@ -108,6 +167,11 @@ sqlite_walk_cleanup(struct sqlite_walk *w)
 {
     sqlite3_finalize(w->st);
     w->st = NULL;
+
+    if (w->meet != NULL) {
+        sqlite_meet_destroy(w->meet);
+        w->meet = NULL;
+    }
 }
 
 
