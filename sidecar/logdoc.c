@@ -153,3 +153,60 @@ logdoc_fingerprint(const struct logdoc *d)
 
     return h == 0 ? 1 : h;
 }
+
+
+/* Every slice of a log, so that a copy forgets none. */
+#define LOGDOC_SLICES(X)                                                      \
+    X(developer_id) X(integration_id) X(endpoint) X(method) X(scheme)         \
+    X(host) X(url) X(protocol) X(route)                                       \
+    X(request.headers) X(request.data) X(request.cut)                         \
+    X(response.headers) X(response.data) X(response.cut)                      \
+    X(upstream_addr) X(upstream_status) X(upstream_connect)                   \
+    X(upstream_header) X(upstream_response)                                   \
+    X(error_code) X(error_message) X(event_id) X(batch_id) X(replay_of)       \
+    X(resend_of) X(message_id) X(trace_id) X(client_ip)
+
+
+static bool
+copy_slice(struct slice *s, struct arena *a)
+{
+    if (s->n == 0) {
+        *s = SLICE_LIT("");
+        return true;
+    }
+
+    *s = arena_copy(a, *s);
+    return s->p != NULL;
+}
+
+
+static bool
+copy_pairs(struct log_pair *pairs, unsigned n, struct arena *a)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (!copy_slice(&pairs[i].name, a) || !copy_slice(&pairs[i].value, a))
+        {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+enum result
+logdoc_copy(struct logdoc *to, const struct logdoc *from, struct arena *a)
+{
+    bool  ok = true;
+
+    *to = *from;
+
+#define LOGDOC_COPY_(member)  ok = ok && copy_slice(&to->member, a);
+    LOGDOC_SLICES(LOGDOC_COPY_)
+#undef LOGDOC_COPY_
+
+    ok = ok && copy_pairs(to->refs, to->nrefs, a)
+         && copy_pairs(to->fields, to->nfields, a);
+
+    return ok ? RESULT_OK : RESULT_MEMORY;
+}

@@ -99,6 +99,10 @@ struct logdoc {
 /* All null, times and numbers LOGDOC_NONE. */
 void logdoc_init(struct logdoc *d);
 
+/* A copy whose text lives in *a, NUL-terminated. */
+must_check enum result logdoc_copy(struct logdoc *to,
+    const struct logdoc *from, struct arena *a);
+
 /* FNV-1a of (kind, endpoint, code, http), never 0. */
 uint64_t logdoc_fingerprint(const struct logdoc *d);
 
