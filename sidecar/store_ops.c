@@ -148,6 +148,47 @@ store_attempts(struct store *s, const struct scope *sc,
 }
 
 
+bool
+store_can_dispatch(const struct store *s)
+{
+    return s->ops->claim != NULL;
+}
+
+
+enum result
+store_claim(struct store *s, int64_t now_us, int64_t lease_until_us,
+    struct arena *a, struct store_claim *claims, size_t n)
+{
+    return s->ops->claim(s, now_us, lease_until_us, a, claims, n);
+}
+
+
+enum result
+store_finish(struct store *s, struct store_finish *f, size_t n)
+{
+    return s->ops->finish(s, f, n);
+}
+
+
+enum result
+store_move(struct store *s, const struct scope *sc,
+    const uint8_t id[UUID_BYTES], enum store_move move, int64_t at_us,
+    struct slice reason, enum log_status *status)
+{
+    return s->ops->move(s, sc, id, move, at_us, reason, status);
+}
+
+
+enum result
+store_due(struct store *s, int64_t before_us, int64_t after_us,
+    const uint8_t after_id[UUID_BYTES], unsigned limit, struct arena *a,
+    struct store_due **out, size_t *n)
+{
+    *n = 0;
+    return s->ops->due(s, before_us, after_us, after_id, limit, a, out, n);
+}
+
+
 enum result
 store_logs_find(struct store *s, const struct filter *f,
     const struct store_page *p, struct arena *a, struct store_rows *out)

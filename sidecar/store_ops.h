@@ -32,6 +32,7 @@ struct store_ops {
     enum result (*logs_count)(struct store *s, const struct filter *f,
         int64_t cap, int64_t deadline_us, int64_t *n, bool *capped);
 
+    /* NULL, all four: no deliveries */
     enum result (*claim)(struct store *s, int64_t now_us,
         int64_t lease_until_us, struct arena *a, struct store_claim *claims,
         size_t n);

@@ -45,7 +45,12 @@ enum sqlite_stmt {
     SQL_DIGEST, SQL_DICT_FIND, SQL_DICT_INSERT,
     SQL_PART_LAST, SQL_PART_PUT,
     SQL_HEAT_ADD, SQL_HEAT_UNDONE, SQL_HEAT_TODO,
-    SQL_COUNTER_ADD, SQL_STMT_COUNT
+    SQL_COUNTER_ADD,
+    SQL_DELIVERY_READ, SQL_DELIVERY_INSERT, SQL_DELIVERY_CLAIM,
+    SQL_DELIVERY_MOVE, SQL_DELIVERY_DELETE,
+    SQL_LOG_ATTEMPT, SQL_LOG_UPDATE, SQL_DETAIL_PUT, SQL_BODY_PUT,
+    SQL_ATTEMPT_INSERT,
+    SQL_STMT_COUNT
 };
 
 extern const char *const  sqlite_stmt_text[SQL_STMT_COUNT];
@@ -194,6 +199,35 @@ enum result sqlite_logs_insert(struct store *s, const struct logdoc *docs,
     size_t n, enum store_insert *outcome);
 enum result sqlite_log_get(struct store *s, const struct scope *sc,
     const uint8_t id[UUID_BYTES], struct arena *a, struct logdoc *out);
+
+/* The same inside a transaction of C, with bodies. */
+must_check enum result sqlite_log_read(struct sqlite_conn *c,
+    const struct scope *sc, const uint8_t id[UUID_BYTES], struct arena *a,
+    struct logdoc *out);
+
+/* Rounded up to hours, so that few pages of the index change. */
+int64_t sqlite_expires_hour(const struct logdoc *d);
+must_check enum result sqlite_blob_put(struct sqlite_conn *c,
+    enum sqlite_stmt which, int64_t id, const char *p, size_t n);
+
+/* -- store_sqlite_outbound.c --------------------------------------------- */
+
+#define SQLITE_MAX_ATTEMPTS  200           /* shown of one log, the newest */
+
+/* A log that is open joins the deliveries; ID is its row. */
+must_check enum result sqlite_delivery_insert(struct sqlite_conn *c,
+    const struct logdoc *d, int64_t id);
+
+enum result sqlite_claim(struct store *s, int64_t now_us,
+    int64_t lease_until_us, struct arena *a, struct store_claim *claims,
+    size_t n);
+enum result sqlite_finish(struct store *s, struct store_finish *f, size_t n);
+enum result sqlite_move(struct store *s, const struct scope *sc,
+    const uint8_t id[UUID_BYTES], enum store_move move, int64_t at_us,
+    struct slice reason, enum log_status *status);
+enum result sqlite_due(struct store *s, int64_t before_us, int64_t after_us,
+    const uint8_t after_id[UUID_BYTES], unsigned limit, struct arena *a,
+    struct store_due **out, size_t *n);
 enum result sqlite_attempts(struct store *s, const struct scope *sc,
     const uint8_t id[UUID_BYTES], struct arena *a, struct log_attempt **out,
     size_t *n);
@@ -330,6 +364,9 @@ must_check enum result sqlite_heat_count(struct sqlite_heat *h,
     const struct sqlite_heat_key *key, bool ok, int64_t duration_us);
 must_check enum result sqlite_heat_flush(struct sqlite_heat *h,
     struct sqlite_conn *c);
+/* Counts a log that has ended, by its own labels.  Writer only. */
+must_check enum result sqlite_heat_log(struct sqlite_conn *c,
+    struct sqlite_heat *h, const struct logdoc *d);
 
 /* -- store_sqlite_roll.c ------------------------------------------------- */
 

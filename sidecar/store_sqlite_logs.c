@@ -180,9 +180,8 @@ labels_put(struct sqlite_conn *c, const struct logdoc *d,
 }
 
 
-/* Rounded up to hours, so that few pages of the index change. */
-static int64_t
-expires_hour(const struct logdoc *d)
+int64_t
+sqlite_expires_hour(const struct logdoc *d)
 {
     return d->expires_us == LOGDOC_NONE || d->expires_us < 0 ? d->expires_us
         : (d->expires_us + HOUR_US - 1) / HOUR_US;
@@ -214,7 +213,7 @@ row_bind(sqlite3_stmt *st, const struct logdoc *d,
     sqlite_bind_int(st, 17, d->attempts);
     sqlite_bind_int(st, 18, d->flags);
     sqlite_bind_int(st, 19, part);
-    sqlite_bind_int(st, 20, expires_hour(d));
+    sqlite_bind_int(st, 20, sqlite_expires_hour(d));
 }
 
 
@@ -274,8 +273,8 @@ row_insert(struct sqlite_conn *c, struct insert_job *job,
 }
 
 
-static enum result
-blob_insert(struct sqlite_conn *c, enum sqlite_stmt which, int64_t id,
+enum result
+sqlite_blob_put(struct sqlite_conn *c, enum sqlite_stmt which, int64_t id,
     const char *p, size_t n)
 {
     sqlite3_stmt  *st;
@@ -411,11 +410,11 @@ doc_insert(struct sqlite_conn *c, struct insert_job *job, size_t i,
     }
 
     job->outcome[i] = STORE_NEW;
-    result = blob_insert(c, SQL_DETAIL_INSERT, id, job->bytes.p + p->detail,
+    result = sqlite_blob_put(c, SQL_DETAIL_INSERT, id, job->bytes.p + p->detail,
         p->detail_n);
 
     if (result == RESULT_OK && p->body_n > 0) {
-        result = blob_insert(c, SQL_BODY_INSERT, id, job->bytes.p + p->body,
+        result = sqlite_blob_put(c, SQL_BODY_INSERT, id, job->bytes.p + p->body,
             p->body_n);
     }
 
@@ -424,10 +423,26 @@ doc_insert(struct sqlite_conn *c, struct insert_job *job, size_t i,
     }
 
     if (result == RESULT_OK) {
+        result = sqlite_delivery_insert(c, d, id);
+    }
+
+    if (result == RESULT_OK) {
         result = heat_insert(heat, d, &labels);
     }
 
     return result;
+}
+
+
+enum result
+sqlite_heat_log(struct sqlite_conn *c, struct sqlite_heat *h,
+    const struct logdoc *d)
+{
+    struct insert_labels  labels;
+    enum result           result;
+
+    result = labels_put(c, d, &labels);
+    return result == RESULT_OK ? heat_insert(h, d, &labels) : result;
 }
 
 
@@ -628,54 +643,30 @@ get_row(struct sqlite_conn *c, const struct scope *sc,
 
 
 enum result
+sqlite_log_read(struct sqlite_conn *c, const struct scope *sc,
+    const uint8_t id[UUID_BYTES], struct arena *a, struct logdoc *out)
+{
+    enum result  result;
+    int64_t      row = 0;
+
+    result = get_row(c, sc, id, a, out, &row);
+    return result == RESULT_OK ? get_body(c, row, a, out) : result;
+}
+
+
+enum result
 sqlite_log_get(struct store *base, const struct scope *sc,
     const uint8_t id[UUID_BYTES], struct arena *a, struct logdoc *out)
 {
     struct sqlite_conn  *c;
     enum result          result;
-    int64_t              row = 0;
 
     result = sqlite_read_begin((struct store_sqlite *) base, 0, &c);
     if (result != RESULT_OK) {
         return result;
     }
 
-    result = get_row(c, sc, id, a, out, &row);
-
-    if (result == RESULT_OK) {
-        result = get_body(c, row, a, out);
-    }
-
+    result = sqlite_log_read(c, sc, id, a, out);
     sqlite_read_end(c);
-    return result;
-}
-
-
-/* Inbound logs have none, and nothing that sends writes to the store yet. */
-enum result
-sqlite_attempts(struct store *base, const struct scope *sc,
-    const uint8_t id[UUID_BYTES], struct arena *a, struct log_attempt **out,
-    size_t *n)
-{
-    struct sqlite_conn  *c;
-    struct logdoc       *d;
-    enum result          result;
-    int64_t              row = 0;
-
-    *out = NULL;
-    *n = 0;
-
-    d = arena_alloc(a, sizeof(*d));
-    if (d == NULL) {
-        return RESULT_TOO_BIG;
-    }
-
-    result = sqlite_read_begin((struct store_sqlite *) base, 0, &c);
-
-    if (result == RESULT_OK) {
-        result = get_row(c, sc, id, a, d, &row);
-        sqlite_read_end(c);
-    }
-
     return result;
 }

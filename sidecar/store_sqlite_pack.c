@@ -260,7 +260,7 @@ get_pairs(struct unpack *u, struct log_pair *pairs)
 #define PACK_INTS(d)                                                          \
     &(d)->request.bytes, &(d)->response.bytes, &(d)->sent_bytes,              \
     &(d)->connect_us, &(d)->first_byte_us, &(d)->next_attempt_us,             \
-    &(d)->client_port, &(d)->expires_us
+    &(d)->client_port, &(d)->expires_us, &(d)->priority
 
 
 void

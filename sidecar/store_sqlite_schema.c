@@ -46,6 +46,15 @@ static const char  schema_logs[] =
     "CREATE INDEX dir_trouble ON integration_directory(status, id, bump, org,"
     " lab, kind, error) WHERE status IN (0, 2, 3);"
 
+    "CREATE TABLE delivery(uid BLOB NOT NULL PRIMARY KEY, id INT NOT NULL,"
+    " due INT NOT NULL, priority INT NOT NULL, token INT NOT NULL,"
+    " leased INT NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX delivery_due ON delivery(due, uid);"
+    "CREATE TABLE integration_retry_log(id INT NOT NULL, n INT NOT NULL,"
+    " started INT, dur INT, connect INT, first INT, http INT, next INT,"
+    " outcome BLOB, code BLOB, message BLOB, req_bytes INT, res_bytes INT,"
+    " res_cut BLOB, body BLOB, PRIMARY KEY(id, n)) STRICT, WITHOUT ROWID;"
+
     "CREATE TABLE ref(part INT NOT NULL, key INT NOT NULL, id INT NOT NULL,"
     " PRIMARY KEY(part, key, id)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE ref_part(part INTEGER PRIMARY KEY, entries INT NOT NULL,"
@@ -119,6 +128,22 @@ const char *const  sqlite_stmt_text[SQL_STMT_COUNT] = {
     [SQL_COUNTER_ADD] =
         "INSERT INTO counter VALUES(?1,1)"
         " ON CONFLICT DO UPDATE SET value=value+1",
+    [SQL_DELIVERY_READ] =
+        "SELECT id,due,token,leased FROM delivery WHERE uid=?1",
+    [SQL_DELIVERY_INSERT] = "INSERT INTO delivery VALUES(?1,?2,?3,?4,0,0)",
+    [SQL_DELIVERY_CLAIM] =
+        "UPDATE delivery SET due=?2,leased=?2,token=token+1 WHERE uid=?1",
+    [SQL_DELIVERY_MOVE] = "UPDATE delivery SET due=?2,leased=0 WHERE uid=?1",
+    [SQL_DELIVERY_DELETE] = "DELETE FROM delivery WHERE uid=?1",
+    [SQL_LOG_ATTEMPT] = "UPDATE integration_directory"
+        " SET attempts=coalesce(attempts,0)+?2 WHERE id=?1",
+    [SQL_LOG_UPDATE] = "UPDATE integration_directory SET status=?2,http=?3,"
+        "error=?4,dur=?5,attempts=?6,flags=?7,expires=?8 WHERE id=?1",
+    [SQL_DETAIL_PUT] = "INSERT OR REPLACE INTO detail VALUES(?1,?2)",
+    [SQL_BODY_PUT] = "INSERT OR REPLACE INTO body VALUES(?1,?2)",
+    [SQL_ATTEMPT_INSERT] = "INSERT INTO integration_retry_log"
+        " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)"
+        " ON CONFLICT DO NOTHING",
 };
 
 

@@ -91,6 +91,7 @@ static enum result
 log_delete(struct sqlite_conn *c, int64_t id)
 {
     static const char *const  deletes[] = {
+        "DELETE FROM integration_retry_log WHERE id=?1",
         "DELETE FROM body WHERE id=?1",
         "DELETE FROM detail WHERE id=?1",
         "DELETE FROM integration_directory WHERE id=?1",
@@ -115,7 +116,8 @@ log_delete(struct sqlite_conn *c, int64_t id)
         : sqlite_result(c, rc, "retention");
     sqlite3_finalize(st);
 
-    for (size_t i = 0; i < 3 && result == RESULT_OK; i++) {
+    for (size_t i = 0;
+         i < sizeof(deletes) / sizeof(deletes[0]) && result == RESULT_OK; i++) {
         result = expire_exec(c, deletes[i], id, 0);
     }
 

@@ -1,0 +1,667 @@
+/*
+ * Deliveries under way.  Table delivery holds one row for each log that is
+ * PENDING or RETRYING: when it is due (or its lease ends), who owns it by
+ * token.  A row is gone when the log has ended, so the table stays as small as
+ * what is open.  Attempts are rows of integration_retry_log, written once.
+ */
+
+#include "store_sqlite.h"
+
+#include <stdlib.h>
+
+#include "clock.h"
+
+#define PACK_MAX  (64 * 1024 * 1024)
+
+struct delivery_row {
+    int64_t  id;                           /* of integration_directory */
+    int64_t  due, token, leased;
+};
+
+
+static enum result
+delivery_read(struct sqlite_conn *c, const uint8_t uid[UUID_BYTES],
+    struct delivery_row *row)
+{
+    sqlite3_stmt  *st;
+    int            rc;
+
+    st = sqlite_stmt_get(c, SQL_DELIVERY_READ, &rc);
+    if (st == NULL) {
+        return sqlite_result(c, rc, "delivery");
+    }
+
+    sqlite_bind_blob(st, 1, uid, UUID_BYTES);
+    rc = sqlite3_step(st);
+
+    if (rc == SQLITE_ROW) {
+        row->id = sqlite3_column_int64(st, 0);
+        row->due = sqlite3_column_int64(st, 1);
+        row->token = sqlite3_column_int64(st, 2);
+        row->leased = sqlite3_column_int64(st, 3);
+    }
+
+    sqlite3_reset(st);
+    return rc == SQLITE_ROW ? RESULT_OK
+           : rc == SQLITE_DONE ? RESULT_NOT_FOUND
+                               : sqlite_result(c, rc, "delivery");
+}
+
+
+enum result
+sqlite_delivery_insert(struct sqlite_conn *c, const struct logdoc *d,
+    int64_t id)
+{
+    sqlite3_stmt  *st;
+    int            rc;
+
+    if ((d->status != LOG_PENDING && d->status != LOG_RETRYING)
+        || d->next_attempt_us == LOGDOC_NONE)
+    {
+        return RESULT_OK;
+    }
+
+    st = sqlite_stmt_get(c, SQL_DELIVERY_INSERT, &rc);
+
+    if (st != NULL) {
+        sqlite_bind_blob(st, 1, d->id, UUID_BYTES);
+        sqlite3_bind_int64(st, 2, id);
+        sqlite3_bind_int64(st, 3, d->next_attempt_us);
+        sqlite3_bind_int64(st, 4, d->priority == LOGDOC_NONE ? 1
+                                                             : d->priority);
+        rc = sqlite_stmt_done(st);
+    }
+
+    return sqlite_result(c, rc, "delivery");
+}
+
+
+/* -- claiming ------------------------------------------------------------ */
+
+struct claim_job {
+    struct store_claim  *claims;
+    size_t               n;
+    int64_t              now_us, lease_us;
+};
+
+
+static enum result
+claim_row(struct sqlite_conn *c, const struct claim_job *job,
+    struct store_claim *claim)
+{
+    struct delivery_row  row;
+    sqlite3_stmt        *st;
+    enum result          r;
+    int                  rc;
+
+    claim->claimed = false;
+    claim->due_us = LOGDOC_NONE;
+    r = delivery_read(c, claim->id, &row);
+
+    if (r != RESULT_OK) {
+        return r == RESULT_NOT_FOUND ? RESULT_OK : r;
+    }
+
+    if (row.due > job->now_us) {
+        claim->due_us = row.due;
+        return RESULT_OK;
+    }
+
+    st = sqlite_stmt_get(c, SQL_DELIVERY_CLAIM, &rc);
+
+    if (st != NULL) {
+        sqlite_bind_blob(st, 1, claim->id, UUID_BYTES);
+        sqlite3_bind_int64(st, 2, job->lease_us);
+        rc = sqlite_stmt_done(st);
+    }
+
+    if (rc == SQLITE_DONE) {
+        st = sqlite_stmt_get(c, SQL_LOG_ATTEMPT, &rc);
+    }
+
+    if (rc == SQLITE_DONE || rc == SQLITE_OK) {
+        sqlite3_bind_int64(st, 1, row.id);
+        sqlite3_bind_int64(st, 2, 1);
+        rc = sqlite_stmt_done(st);
+    }
+
+    claim->claimed = rc == SQLITE_DONE;
+    claim->doc.token = row.token + 1;
+    return sqlite_result(c, rc, "claim");
+}
+
+
+static enum result
+claim_run(struct sqlite_conn *c, void *arg)
+{
+    struct claim_job  *job = arg;
+    enum result        r = RESULT_OK;
+
+    for (size_t i = 0; i < job->n && r == RESULT_OK; i++) {
+        r = claim_row(c, job, &job->claims[i]);
+    }
+
+    return r;
+}
+
+
+enum result
+sqlite_claim(struct store *base, int64_t now_us, int64_t lease_until_us,
+    struct arena *a, struct store_claim *claims, size_t n)
+{
+    const struct scope  all = { .platform = true };
+    struct claim_job    job = { claims, n, now_us, lease_until_us };
+    int64_t             token;
+    enum result         r;
+
+    r = sqlite_write((struct store_sqlite *) base, claim_run, &job);
+
+    /* what was claimed is read afterwards: the lease keeps it as it is */
+    for (size_t i = 0; i < n && r == RESULT_OK; i++) {
+        if (claims[i].claimed) {
+            token = claims[i].doc.token;
+            r = sqlite_log_get(base, &all, claims[i].id, a, &claims[i].doc);
+            claims[i].doc.token = token;
+            claims[i].doc.lease_until_us = lease_until_us;
+        }
+    }
+
+    return r;
+}
+
+
+/* -- finishing ----------------------------------------------------------- */
+
+struct finish_job {
+    struct store_finish  *f;
+    size_t                n;
+};
+
+
+static enum result
+attempt_insert(struct sqlite_conn *c, int64_t id, const struct log_attempt *t)
+{
+    struct logdoc  *d = malloc(sizeof(*d));
+    struct buf      body;
+    sqlite3_stmt   *st = NULL;
+    enum result     r;
+    int             rc = SQLITE_NOMEM;
+
+    if (d == NULL) {
+        return RESULT_MEMORY;
+    }
+
+    logdoc_init(d);
+    d->request = t->request;
+    d->response = t->response;
+    buf_init(&body, PACK_MAX);
+    r = sqlite_pack_body(c->store, d, &body);
+    free(d);
+
+    if (r == RESULT_OK) {
+        st = sqlite_stmt_get(c, SQL_ATTEMPT_INSERT, &rc);
+    }
+
+    if (st != NULL) {
+        sqlite3_bind_int64(st, 1, id);
+        sqlite3_bind_int64(st, 2, t->number);
+        sqlite_bind_int(st, 3, t->started_us);
+        sqlite_bind_int(st, 4, t->duration_us);
+        sqlite_bind_int(st, 5, t->connect_us);
+        sqlite_bind_int(st, 6, t->first_byte_us);
+        sqlite_bind_int(st, 7, t->http_status);
+        sqlite_bind_int(st, 8, t->next_attempt_us);
+        sqlite_bind_slice(st, 9, t->outcome);
+        sqlite_bind_slice(st, 10, t->error_code);
+        sqlite_bind_slice(st, 11, t->error_message);
+        sqlite_bind_int(st, 12, t->request.bytes);
+        sqlite_bind_int(st, 13, t->response.bytes);
+        sqlite_bind_slice(st, 14, t->response.cut);
+        sqlite_bind_blob(st, 15, body.p, body.n);
+        rc = sqlite_stmt_done(st);
+    }
+
+    buf_cleanup(&body);
+    return r != RESULT_OK ? r : sqlite_result(c, rc, "attempt");
+}
+
+
+/* The log becomes what its last attempt was. */
+static void
+log_apply(struct logdoc *d, const struct store_finish *f)
+{
+    d->status = f->status;
+    d->flags |= f->flags;
+    d->next_attempt_us = f->next_attempt_us;
+    d->error_code = f->error_code;
+    d->error_message = f->error_message;
+
+    if (!f->attempt_used) {
+        d->attempts--;
+    }
+
+    if (f->expires_us != LOGDOC_NONE) {
+        d->expires_us = f->expires_us;
+    }
+
+    if (f->attempt != NULL) {
+        d->http_status = f->attempt->http_status;
+        d->duration_us = f->attempt->duration_us;
+        d->connect_us = f->attempt->connect_us;
+        d->first_byte_us = f->attempt->first_byte_us;
+        d->response = f->attempt->response;
+    }
+
+    d->error_fingerprint = d->error_code.n == 0 ? 0 : logdoc_fingerprint(d);
+
+    if (f->drop_bodies) {
+        d->request.headers = d->request.data = SLICE_NONE;
+        d->response.headers = d->response.data = SLICE_NONE;
+    }
+}
+
+
+static enum result
+log_update(struct sqlite_conn *c, int64_t id, const struct logdoc *d)
+{
+    struct buf     detail, body;
+    sqlite3_stmt  *st;
+    enum result    r;
+    int            rc;
+
+    buf_init(&detail, PACK_MAX);
+    buf_init(&body, PACK_MAX);
+    sqlite_pack_detail(d, &detail);
+    r = sqlite_pack_body(c->store, d, &body);
+
+    if (r == RESULT_OK && !detail.failed) {
+        st = sqlite_stmt_get(c, SQL_LOG_UPDATE, &rc);
+
+        if (st != NULL) {
+            sqlite3_bind_int64(st, 1, id);
+            sqlite_bind_int(st, 2, (int64_t) d->status);
+            sqlite_bind_int(st, 3, d->http_status);
+
+            if (d->error_fingerprint != 0) {
+                sqlite3_bind_int64(st, 4, (int64_t) d->error_fingerprint);
+            }
+
+            sqlite_bind_int(st, 5, d->duration_us);
+            sqlite_bind_int(st, 6, d->attempts);
+            sqlite_bind_int(st, 7, (int64_t) d->flags);
+            sqlite_bind_int(st, 8, sqlite_expires_hour(d));
+            rc = sqlite_stmt_done(st);
+        }
+
+        r = sqlite_result(c, rc, "finish");
+    }
+
+    r = r != RESULT_OK ? r : sqlite_blob_put(c, SQL_DETAIL_PUT, id, detail.p,
+        detail.n);
+    r = r != RESULT_OK ? r : sqlite_blob_put(c, SQL_BODY_PUT, id, body.p,
+        body.n);
+
+    buf_cleanup(&detail);
+    buf_cleanup(&body);
+    return r;
+}
+
+
+static enum result
+delivery_settle(struct sqlite_conn *c, const uint8_t uid[UUID_BYTES],
+    bool ended, int64_t due_us)
+{
+    sqlite3_stmt  *st;
+    int            rc;
+
+    st = sqlite_stmt_get(c, ended ? SQL_DELIVERY_DELETE : SQL_DELIVERY_MOVE,
+        &rc);
+
+    if (st != NULL) {
+        sqlite_bind_blob(st, 1, uid, UUID_BYTES);
+
+        if (!ended) {
+            sqlite3_bind_int64(st, 2, due_us);
+        }
+
+        rc = sqlite_stmt_done(st);
+    }
+
+    return sqlite_result(c, rc, "finish");
+}
+
+
+static bool
+has_ended(enum log_status s)
+{
+    return s != LOG_PENDING && s != LOG_RETRYING;
+}
+
+
+static enum result
+finish_row(struct sqlite_conn *c, struct store_finish *f,
+    struct sqlite_heat *heat)
+{
+    const struct scope   all = { .platform = true };
+    struct delivery_row  row;
+    struct logdoc       *d;
+    struct arena         a;
+    enum result          r;
+
+    f->late = false;
+    r = delivery_read(c, f->id, &row);
+
+    if (r == RESULT_NOT_FOUND || (r == RESULT_OK && row.token != f->token)) {
+        f->late = true;
+        return RESULT_OK;
+    }
+
+    if (r != RESULT_OK) {
+        return r;
+    }
+
+    d = malloc(sizeof(*d));
+    if (d == NULL) {
+        return RESULT_MEMORY;
+    }
+
+    arena_init(&a, PACK_MAX);
+    r = sqlite_log_read(c, &all, f->id, &a, d);
+    r = r != RESULT_OK || f->attempt == NULL ? r
+        : attempt_insert(c, row.id, f->attempt);
+
+    if (r == RESULT_OK) {
+        log_apply(d, f);
+        r = log_update(c, row.id, d);
+    }
+
+    r = r != RESULT_OK ? r : delivery_settle(c, f->id, has_ended(f->status),
+        f->next_attempt_us);
+    r = r != RESULT_OK || !has_ended(f->status) ? r
+        : sqlite_heat_log(c, heat, d);
+
+    arena_cleanup(&a);
+    free(d);
+    return r;
+}
+
+
+static enum result
+finish_run(struct sqlite_conn *c, void *arg)
+{
+    struct finish_job   *job = arg;
+    struct sqlite_heat  *heat;
+    enum result          r;
+
+    r = sqlite_heat_create(&heat);
+    if (r != RESULT_OK) {
+        return r;
+    }
+
+    for (size_t i = 0; i < job->n && r == RESULT_OK; i++) {
+        r = finish_row(c, &job->f[i], heat);
+    }
+
+    r = r != RESULT_OK ? r : sqlite_heat_flush(heat, c);
+    sqlite_heat_destroy(heat);
+
+    /* rows were written before it: this is not "changed nothing" */
+    return r == RESULT_CONFLICT || r == RESULT_NOT_FOUND ? RESULT_INTERNAL : r;
+}
+
+
+enum result
+sqlite_finish(struct store *base, struct store_finish *f, size_t n)
+{
+    struct finish_job  job = { f, n };
+
+    return sqlite_write((struct store_sqlite *) base, finish_run, &job);
+}
+
+
+/* -- moves by hand ------------------------------------------------------- */
+
+struct move_job {
+    const struct scope  *scope;
+    const uint8_t       *id;
+    enum store_move      move;
+    int64_t              at_us, now_us;
+    struct slice         reason;
+    enum log_status      status;
+};
+
+
+static enum result
+move_log(struct sqlite_conn *c, struct move_job *job, struct logdoc *d,
+    struct arena *a)
+{
+    struct delivery_row  row;
+    enum result          r;
+
+    r = sqlite_log_read(c, job->scope, job->id, a, d);
+    if (r != RESULT_OK) {
+        return r;
+    }
+
+    job->status = d->status;
+    r = delivery_read(c, job->id, &row);
+
+    if (r == RESULT_NOT_FOUND
+        || (r == RESULT_OK && job->move != STORE_RELEASE
+            && row.leased > job->now_us))
+    {
+        return RESULT_CONFLICT;
+    }
+
+    if (r != RESULT_OK) {
+        return r;
+    }
+
+    if (job->move == STORE_CANCEL) {
+        d->status = LOG_CANCELLED;
+        d->next_attempt_us = LOGDOC_NONE;
+        d->error_code = SLICE_LIT("cancelled");
+        d->error_message = job->reason;
+        d->error_fingerprint = 0;
+    } else {
+        d->next_attempt_us = job->at_us;
+    }
+
+    job->status = d->status;
+    r = log_update(c, row.id, d);
+    return r != RESULT_OK ? r : delivery_settle(c, job->id,
+        job->move == STORE_CANCEL, job->at_us);
+}
+
+
+static enum result
+move_run(struct sqlite_conn *c, void *arg)
+{
+    struct move_job  *job = arg;
+    struct logdoc    *d = malloc(sizeof(*d));
+    struct arena      a;
+    enum result       r;
+
+    if (d == NULL) {
+        return RESULT_MEMORY;
+    }
+
+    arena_init(&a, PACK_MAX);
+    r = move_log(c, job, d, &a);
+    arena_cleanup(&a);
+    free(d);
+    return r;
+}
+
+
+enum result
+sqlite_move(struct store *base, const struct scope *sc,
+    const uint8_t id[UUID_BYTES], enum store_move move, int64_t at_us,
+    struct slice reason, enum log_status *status)
+{
+    struct move_job  job = { sc, id, move, at_us, clock_wall_us(), reason,
+        LOG_PENDING };
+    enum result      r;
+
+    r = sqlite_write((struct store_sqlite *) base, move_run, &job);
+    *status = job.status;
+    return r;
+}
+
+
+/* -- what is open -------------------------------------------------------- */
+
+enum result
+sqlite_due(struct store *base, int64_t before_us, int64_t after_us,
+    const uint8_t after_id[UUID_BYTES], unsigned limit, struct arena *a,
+    struct store_due **out, size_t *n)
+{
+    struct sqlite_conn  *c;
+    sqlite3_stmt        *st = NULL;
+    struct slice         uid;
+    enum result          r;
+    int                  rc = SQLITE_DONE;
+
+    *n = 0;
+    *out = arena_alloc(a, (limit + 1) * sizeof(**out));
+
+    if (*out == NULL) {
+        return RESULT_TOO_BIG;
+    }
+
+    r = sqlite_read_begin((struct store_sqlite *) base, 0, &c);
+    if (r != RESULT_OK) {
+        return r;
+    }
+
+    r = sqlite_prepare(c, "SELECT e.uid,e.due,e.priority,d.integration"
+        " FROM delivery e JOIN integration_directory d ON d.id=e.id"
+        " WHERE (e.due,e.uid)>(?1,?2) AND e.due<?3 ORDER BY e.due,e.uid"
+        " LIMIT ?4", &st);
+
+    if (r == RESULT_OK) {
+        sqlite3_bind_int64(st, 1, after_us);
+        sqlite_bind_blob(st, 2, after_id, UUID_BYTES);
+        sqlite3_bind_int64(st, 3, before_us);
+        sqlite3_bind_int64(st, 4, limit);
+    }
+
+    while (r == RESULT_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+        struct store_due  *d = &(*out)[*n];
+
+        uid = sqlite_column_slice(st, 0);
+
+        if (uid.n == UUID_BYTES) {
+            memcpy(d->id, uid.p, UUID_BYTES);
+            d->due_us = sqlite3_column_int64(st, 1);
+            d->priority = sqlite3_column_int64(st, 2);
+            r = sqlite_dict_text(c, sqlite_column_int(st, 3), a,
+                &d->integration_id);
+            (*n)++;
+        }
+    }
+
+    r = r != RESULT_OK || rc == SQLITE_ROW ? r : sqlite_result(c, rc, "due");
+    sqlite3_finalize(st);
+    sqlite_read_end(c);
+    return r;
+}
+
+
+/* -- attempts ------------------------------------------------------------ */
+
+static enum result
+attempt_decode(sqlite3_stmt *st, struct arena *a, struct log_attempt *t)
+{
+    struct logdoc  *d = arena_alloc(a, sizeof(*d));
+    struct slice    body;
+    enum result     r = RESULT_OK;
+
+    if (d == NULL) {
+        return RESULT_TOO_BIG;
+    }
+
+    logdoc_init(d);
+    t->number = sqlite3_column_int64(st, 0);
+    t->started_us = sqlite_column_int(st, 1);
+    t->duration_us = sqlite_column_int(st, 2);
+    t->connect_us = sqlite_column_int(st, 3);
+    t->first_byte_us = sqlite_column_int(st, 4);
+    t->http_status = sqlite_column_int(st, 5);
+    t->next_attempt_us = sqlite_column_int(st, 6);
+    t->outcome = arena_copy(a, sqlite_column_slice(st, 7));
+    t->error_code = arena_copy(a, sqlite_column_slice(st, 8));
+    t->error_message = arena_copy(a, sqlite_column_slice(st, 9));
+    body = arena_copy(a, sqlite_column_slice(st, 13));
+
+    if (body.n > 0) {
+        r = sqlite_unpack_body(body, a, d);
+    }
+
+    t->request = d->request;
+    t->response = d->response;
+    t->request.bytes = sqlite_column_int(st, 10);
+    t->response.bytes = sqlite_column_int(st, 11);
+    t->response.cut = arena_copy(a, sqlite_column_slice(st, 12));
+    return r;
+}
+
+
+enum result
+sqlite_attempts(struct store *base, const struct scope *sc,
+    const uint8_t id[UUID_BYTES], struct arena *a, struct log_attempt **out,
+    size_t *n)
+{
+    struct sqlite_conn  *c;
+    sqlite3_stmt        *st = NULL;
+    struct logdoc       *d = arena_alloc(a, sizeof(*d));
+    enum result          r;
+    int                  rc = SQLITE_DONE;
+
+    *n = 0;
+    *out = arena_alloc(a, SQLITE_MAX_ATTEMPTS * sizeof(**out));
+
+    if (d == NULL || *out == NULL) {
+        return RESULT_TOO_BIG;
+    }
+
+    r = sqlite_read_begin((struct store_sqlite *) base, 0, &c);
+    if (r != RESULT_OK) {
+        return r;
+    }
+
+    /* only who sees the log sees its attempts */
+    r = sqlite_log_read(c, sc, id, a, d);
+    r = r != RESULT_OK ? r : sqlite_prepare(c, "SELECT t.n,t.started,t.dur,"
+        "t.connect,t.first,t.http,t.next,t.outcome,t.code,t.message,"
+        "t.req_bytes,t.res_bytes,t.res_cut,t.body"
+        " FROM integration_retry_log t JOIN integration_directory d"
+        " ON d.id=t.id WHERE d.uid=?1 ORDER BY t.n DESC LIMIT ?2", &st);
+
+    if (r == RESULT_OK) {
+        sqlite_bind_blob(st, 1, id, UUID_BYTES);
+        sqlite3_bind_int64(st, 2, SQLITE_MAX_ATTEMPTS);
+    }
+
+    while (r == RESULT_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+        memset(&(*out)[*n], 0, sizeof(**out));
+        memcpy((*out)[*n].log_id, id, UUID_BYTES);
+        r = attempt_decode(st, a, &(*out)[*n]);
+        (*n)++;
+    }
+
+    r = r != RESULT_OK || rc == SQLITE_ROW ? r
+        : sqlite_result(c, rc, "attempts");
+    sqlite3_finalize(st);
+    sqlite_read_end(c);
+
+    /* the newest were asked for; they are shown in order */
+    for (size_t i = 0; i < *n / 2; i++) {
+        struct log_attempt  t = (*out)[i];
+
+        (*out)[i] = (*out)[*n - 1 - i];
+        (*out)[*n - 1 - i] = t;
+    }
+
+    return r;
+}
