@@ -43,6 +43,14 @@ struct config {
     char     *changes_stream;              /* idash:changes */
     int64_t   changes_keep;                /* about so many entries */
 
+    int64_t   dispatch_in_flight;          /* sends at once in this process */
+    int64_t   dispatch_lease_us, dispatch_reconcile_us;
+    char     *outbound_allow;              /* CIDRs that the guard lets pass */
+    char     *outbound_ports;              /* beside 443 and 8443 */
+    char     *jq_path;                     /* NULL: beside integrationd */
+    int64_t   jq_timeout_us;
+    int64_t   idempotency_keep_us;
+
     int64_t   retention_ok_us, retention_fail_us, retention_audit_us;
     int64_t   dead_letter_max_bytes, retention_dead_us;
 

@@ -92,6 +92,9 @@ config_roles(const char *text, unsigned *roles)
         if (n == 5 && strncmp(text, "drain", n) == 0) {
             *roles |= CONFIG_ROLE_DRAIN;
 
+        } else if (n == 8 && strncmp(text, "dispatch", n) == 0) {
+            *roles |= CONFIG_ROLE_DISPATCH;
+
         } else if (n == 3 && strncmp(text, "api", n) == 0) {
             *roles |= CONFIG_ROLE_API;
 

@@ -51,7 +51,7 @@ test_defaults(void **state)
     (void) state;
     assert_int_equal(config_load(NULL, &conf, err, sizeof(err)), RESULT_OK);
     assert_string_equal(conf->capture_stream, "idash:capture");
-    assert_int_equal(conf->roles, CONFIG_ROLE_DRAIN | CONFIG_ROLE_API);
+    assert_int_equal(conf->roles, CONFIG_ROLE_DRAIN | CONFIG_ROLE_DISPATCH | CONFIG_ROLE_API);
     assert_int_equal(conf->drain_batch, 500);
     assert_int_equal(conf->drain_batch_bytes, 4 * 1024 * 1024);
     assert_int_equal(conf->retention_ok_us, INT64_C(30) * 86400 * 1000000);
