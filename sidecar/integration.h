@@ -30,14 +30,13 @@ struct integration {
     int64_t        org_id, lab_id, action_id;
     struct slice   developer_id;
     bool           enabled;
-    bool           is_batch, is_auto_retry, is_logs_disabled;
+    bool           is_auto_retry, is_logs_disabled;
     enum integration_transport  transport;
 
     struct slice   filter, transform;      /* jq; "" none */
     int64_t        priority;               /* default of its deliveries */
-    int64_t        batch_size, batch_window_us;
-    bool           ordered, on_fail_skip;
-    struct slice   order_key;              /* jq path of the event; "" all */
+    bool           ordered;                /* next only after the one before */
+    struct slice   schedule_text;
     struct retry_schedule  schedule;
 
     int64_t        concurrency;            /* in flight at once */
@@ -60,7 +59,10 @@ struct integration {
     struct slice   host;
     int64_t        port;
     bool           tls, release_2, lenient_end, hl7_raw;
-    struct hl7_rules  rules;
+    enum hl7_want  ack_want;
+    int            ack_profile;            /* 0 mirth, 1 standard */
+    int            ack_check_id;           /* of struct hl7_rules */
+    bool           ack_duplicate;
     enum hl7_charset  charset;
     struct slice   hl7_version, sending_app, sending_facility, receiving_app,
                    receiving_facility, processing_id;
@@ -86,6 +88,17 @@ must_check enum result integration_check(const json_t *in, const json_t *old,
     const char *allow_ports, json_t **out, struct integration_fault *faults,
     size_t max, size_t *n);
 
+/*
+ * Puts a new signing secret in front; the ones before sign along until now +
+ * OVERLAP_US.  PLAIN is for the answer, once.  STORED is changed.
+ */
+must_check enum result integration_rotate(json_t *stored, struct slice id,
+    const struct secret *secret, int64_t overlap_us, char plain[64]);
+
+/* Sets "enabled" false and "disabled_reason" in the store (410). */
+must_check enum result integration_disable(struct store *s, struct slice id,
+    const char *reason);
+
 /* The stored document as clients see it: secrets as {"set":true,"hint":..}. */
 json_t *integration_public(const json_t *stored);
 
@@ -99,7 +112,7 @@ must_check enum result integration_send(const struct integration *i,
     const struct secret *secret, const struct logdoc *d, struct send **out,
     const char **why);
 
-/* The reference of all fields, as markdown, for the documentation. */
+/* The reference of all fields, as a markdown table. */
 void integration_print_reference(void);
 
 #endif /* INTEGRATION_H */
