@@ -46,7 +46,10 @@ must_check enum result event_accept(struct events *e,
     const struct event_caller *caller, struct slice json, struct arena *a,
     struct event_accepted *out, struct event_fault *fault);
 
-/* Completes events whose logs are missing: a crash between the two writes. */
-must_check enum result events_reconcile(struct events *e, unsigned *done);
+/* Puts open logs into the due queue (ended ones out) and tells who watches. */
+void events_queue(struct events *e, const struct logdoc *logs, size_t n);
+
+/* The child that runs programs, for whoever shares the thread. */
+struct jq_child *events_jq(struct events *e);
 
 #endif /* EVENT_H */
