@@ -1,0 +1,278 @@
+/*
+ * The dispatch stage: starts and stops the claimer, the finisher and the
+ * transports, and says how they do.  Deliveries pass from claimer to transport
+ * to finisher; every one that was claimed reaches the finisher once.
+ */
+
+#include "dispatch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "clock.h"
+#include "dispatch_private.h"
+#include "log.h"
+
+#define DELIVERY_ARENA  (4 * 1024 * 1024)
+
+
+int64_t
+dispatch_now(const struct dispatch *d)
+{
+    return clock_wall_us() + atomic_load(&d->offset_us);
+}
+
+
+/* For jitter: splitmix64, seeded once a thread. */
+uint32_t
+dispatch_random(void)
+{
+    static _Thread_local uint64_t  state;
+    uint64_t                       z;
+
+    if (state == 0) {
+        (void) !getrandom(&state, sizeof(state), 0);
+        state |= 1;
+    }
+
+    z = state += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return (uint32_t) (z >> 32);
+}
+
+
+struct delivery *
+delivery_create(struct dispatch *d)
+{
+    struct delivery  *x;
+
+    x = calloc(1, sizeof(*x));
+    if (x != NULL) {
+        x->d = d;
+        arena_init(&x->arena, DELIVERY_ARENA);
+    }
+
+    return x;
+}
+
+
+void
+delivery_destroy(struct delivery *x)
+{
+    if (x == NULL) {
+        return;
+    }
+
+    send_destroy(x->send);
+
+    if (x->pin != NULL) {
+        routes_release(x->pin);
+    }
+
+    arena_cleanup(&x->arena);
+    free(x);
+}
+
+
+void
+dispatch_done(struct dispatch *d, struct delivery *x)
+{
+    x->next = NULL;
+
+    pthread_mutex_lock(&d->lock);
+    *d->done_tail = x;
+    d->done_tail = &x->next;
+    (void) pthread_cond_signal(&d->work);
+    pthread_mutex_unlock(&d->lock);
+}
+
+
+static void
+on_sent(void *arg, struct send *s)
+{
+    dispatch_done(arg, s->owner);
+}
+
+
+void
+dispatch_signal(struct dispatch *d)
+{
+    pthread_mutex_lock(&d->lock);
+    d->woken = true;
+    (void) pthread_cond_signal(&d->room);
+    pthread_mutex_unlock(&d->lock);
+}
+
+
+void
+dispatch_wake(struct dispatch *d)
+{
+    dispatch_signal(d);
+}
+
+
+static enum result
+guard_init(struct dispatch *d, char *err, size_t errlen)
+{
+    const char   *allow = d->config->outbound_allow;
+    struct slice  at;
+
+    if (netguard_allow(&d->guard, allow == NULL ? "" : allow, &at)
+        != RESULT_OK)
+    {
+        (void) snprintf(err, errlen, "outbound_allow: \"%.*s\" is no address "
+            "range; write such as 10.0.0.0/8 or fd00::/8", SLICE_ARG(at));
+        return RESULT_INVALID;
+    }
+
+    return netguard_own(&d->guard);
+}
+
+
+static enum result
+transports_start(struct dispatch *d)
+{
+    struct transport_config  c = {
+        .guard = &d->guard,
+        .max_connections = (unsigned) d->config->dispatch_in_flight,
+        .stop_ms = (unsigned) (d->config->shutdown_timeout_us / 1000),
+        .allow_ports = d->config->outbound_ports,
+        .user_agent = "integrationd/1"
+    };
+    enum result  r;
+
+    r = transport_http.start(&c, on_sent, d, &d->http);
+    return r != RESULT_OK ? r : transport_mllp.start(&c, on_sent, d, &d->mllp);
+}
+
+
+static enum result
+threads_start(struct dispatch *d)
+{
+    d->finisher_runs = pthread_create(&d->finisher, NULL, dispatch_finish_run,
+        d) == 0;
+    d->claimer_runs = d->finisher_runs
+                      && pthread_create(&d->claimer, NULL, dispatch_claim_run,
+                             d) == 0;
+
+    return d->claimer_runs ? RESULT_OK : RESULT_UNAVAILABLE;
+}
+
+
+/* The claimer's waits are by the monotonic clock: a set clock stalls none. */
+static void
+locks_init(struct dispatch *d)
+{
+    pthread_condattr_t  attr;
+
+    (void) pthread_condattr_init(&attr);
+    (void) pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    (void) pthread_mutex_init(&d->lock, NULL);
+    (void) pthread_cond_init(&d->work, NULL);
+    (void) pthread_cond_init(&d->room, &attr);
+    (void) pthread_condattr_destroy(&attr);
+}
+
+
+enum result
+dispatch_start(const struct config *c, struct store *s, struct routes *routes,
+    const struct secret *secret, struct dispatch **out, char *err,
+    size_t errlen)
+{
+    struct dispatch  *d;
+    enum result       r;
+
+    d = calloc(1, sizeof(*d));
+    if (d == NULL) {
+        (void) snprintf(err, errlen, "out of memory");
+        return RESULT_MEMORY;
+    }
+
+    d->config = c;
+    d->store = s;
+    d->routes = routes;
+    d->secret = secret;
+    d->done_tail = &d->done;
+    locks_init(d);
+    (void) snprintf(err, errlen, "dispatch cannot start");
+
+    r = guard_init(d, err, errlen);
+    r = r != RESULT_OK ? r : limiter_create(&d->limits);
+    r = r != RESULT_OK ? r : redis_create(c, &d->claim_redis);
+    r = r != RESULT_OK ? r : redis_create(c, &d->finish_redis);
+    r = r != RESULT_OK ? r : transports_start(d);
+    r = r != RESULT_OK ? r : threads_start(d);
+
+    if (r != RESULT_OK) {
+        dispatch_stop(d);
+        d = NULL;
+    }
+
+    *out = d;
+    return r;
+}
+
+
+void
+dispatch_stop(struct dispatch *d)
+{
+    if (d == NULL) {
+        return;
+    }
+
+    pthread_mutex_lock(&d->lock);
+    d->stopping = true;
+    (void) pthread_cond_broadcast(&d->room);
+    pthread_mutex_unlock(&d->lock);
+
+    if (d->claimer_runs) {
+        (void) pthread_join(d->claimer, NULL);
+    }
+
+    /* they end what is in flight; all of it is then with the finisher */
+    transport_http.stop(d->http);
+    transport_mllp.stop(d->mllp);
+
+    pthread_mutex_lock(&d->lock);
+    d->ending = true;
+    (void) pthread_cond_broadcast(&d->work);
+    pthread_mutex_unlock(&d->lock);
+
+    if (d->finisher_runs) {
+        (void) pthread_join(d->finisher, NULL);
+    }
+
+    redis_destroy(d->claim_redis);
+    redis_destroy(d->finish_redis);
+    limiter_destroy(d->limits);
+    (void) pthread_cond_destroy(&d->work);
+    (void) pthread_cond_destroy(&d->room);
+    (void) pthread_mutex_destroy(&d->lock);
+    free(d);
+}
+
+
+void
+dispatch_stats(struct dispatch *d, struct dispatch_stats *out)
+{
+    memset(out, 0, sizeof(*out));
+
+    out->claimed = atomic_load(&d->claimed);
+    out->delivered = atomic_load(&d->delivered);
+    out->retried = atomic_load(&d->retried);
+    out->failed = atomic_load(&d->failed);
+    out->rejected = atomic_load(&d->rejected);
+    out->late = atomic_load(&d->late);
+    out->given_back = atomic_load(&d->given_back);
+    out->reconciled = atomic_load(&d->reconciled);
+    out->last_us = atomic_load(&d->last_us);
+    out->breakers_open = limiter_open(d->limits);
+
+    pthread_mutex_lock(&d->lock);
+    out->in_flight = d->in_flight;
+    pthread_mutex_unlock(&d->lock);
+}
