@@ -10,6 +10,8 @@
 #include <sys/random.h>
 
 #include "api_config.h"
+#include "api_events.h"
+#include "api_integration.h"
 #include "api_counts.h"
 #include "api_http.h"
 #include "api_live.h"
@@ -51,6 +53,15 @@ static const struct api_route  routes[] = {
     { "GET",  "/heatmap", api_heatmap, AUTH_READ },
     { "GET",  "/stream", api_live_stream, AUTH_READ },
 
+    { "POST", "/events", api_events_post, AUTH_OPERATE },
+    { "GET",  "/events/{}", api_events_get, AUTH_READ },
+    { "POST", "/logs/{}/resend", api_logs_resend, AUTH_OPERATE },
+    { "POST", "/logs/{}/cancel", api_logs_cancel, AUTH_OPERATE },
+    { "POST", "/logs/{}/reschedule", api_logs_reschedule, AUTH_OPERATE },
+    { "POST", "/integrations/{}/test", api_integration_test, AUTH_OPERATE },
+    { "POST", "/integrations/{}/rotate-secret", api_integration_rotate,
+        AUTH_CONFIG },
+
     { "GET",  "/audit", api_audit_list, AUTH_AUDIT },
     { "GET",  "/dead-letters", api_dead_list, AUTH_READ },
     { "POST", "/dead-letters/{}/replay", api_dead_replay, AUTH_OPERATE },
@@ -67,6 +78,7 @@ static const struct api_route  routes[] = {
     CRUD("/action-categories", category, AUTH_READ, AUTH_CONFIG),
     CRUD("/actions", action, AUTH_READ, AUTH_CONFIG),
     CRUD("/developers", developer, AUTH_READ, AUTH_CONFIG),
+    CRUD("/integrations", integration, AUTH_READ, AUTH_CONFIG),
     CRUD("/api-keys", key, AUTH_KEYS, AUTH_KEYS),
     CRUD("/views", view, AUTH_READ, AUTH_READ)
 };
@@ -331,8 +343,8 @@ api_listen(struct api *a, char *err, size_t errlen)
 
 enum result
 api_start(const struct config *c, struct store *s, struct catalog *cat,
-    const struct secret *secret, struct drain *drain, struct api **out,
-    char *err, size_t errlen)
+    const struct secret *secret, struct drain *drain,
+    struct outbound *outbound, struct api **out, char *err, size_t errlen)
 {
     struct api   *a;
     enum result   result;
@@ -350,6 +362,7 @@ api_start(const struct config *c, struct store *s, struct catalog *cat,
     a->env.catalog = cat;
     a->env.secret = secret;
     a->env.drain = drain;
+    a->env.outbound = outbound;
     a->env.started_us = clock_mono_us();
 
     result = auth_create(s, secret, &a->env.auth);

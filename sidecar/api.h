@@ -6,6 +6,7 @@
 #include "catalog.h"
 #include "config.h"
 #include "drain.h"
+#include "outbound.h"
 #include "secret.h"
 #include "store.h"
 
@@ -14,7 +15,7 @@ struct api;
 /* DRAIN may be NULL: the drain runs elsewhere. */
 must_check enum result api_start(const struct config *c, struct store *s,
     struct catalog *cat, const struct secret *secret, struct drain *drain,
-    struct api **out, char *err, size_t errlen);
+    struct outbound *outbound, struct api **out, char *err, size_t errlen);
 void api_stop(struct api *a);
 
 #endif /* API_H */

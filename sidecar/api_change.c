@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "api_integration.h"
 #include "clock.h"
 #include "uuid.h"
 
@@ -251,6 +252,71 @@ developer_complete(struct api_call *c, struct api_change *ch)
 }
 
 
+/* Owner, lab, action and developer must be there and the caller's. */
+static bool
+integration_refs(struct api_call *c, struct api_change *ch)
+{
+    static const struct {
+        const char       *member;
+        enum store_coll   coll;
+    } refs[] = {
+        { "lab_id", STORE_LAB }, { "action_id", STORE_ACTION }
+    };
+    struct store_doc  d;
+    struct slice      developer;
+    json_t           *body;
+    enum result       r;
+
+    for (size_t i = 0; i < 2; i++) {
+        body = doc_body(c, refs[i].coll, member_int(ch->body, refs[i].member),
+            &d, &r);
+        json_decref(body);
+
+        if (r == RESULT_NOT_FOUND
+            || (r == RESULT_OK && refs[i].coll == STORE_LAB
+                && d.org_id != ch->doc.org_id))
+        {
+            docs_error(&ch->errors, refs[i].member, "reference",
+                "there is no such %s", i == 0 ? "lab of this org" : "action");
+
+        } else if (r != RESULT_OK) {
+            return api_problem_result(c, r);
+        }
+    }
+
+    developer = slice_of(json_string_value(
+        json_object_get(ch->body, "developer_id")));
+
+    if (developer.n > 0) {
+        r = store_doc_get(c->env->store, STORE_DEVELOPER, developer, &c->arena,
+            &d);
+
+        if (r == RESULT_NOT_FOUND
+            || (r == RESULT_OK && d.org_id != ch->doc.org_id))
+        {
+            docs_error(&ch->errors, "developer_id", "reference",
+                "there is no such developer of this org");
+
+        } else if (r != RESULT_OK) {
+            return api_problem_result(c, r);
+        }
+    }
+
+    return true;
+}
+
+
+static bool
+integration_complete(struct api_call *c, struct api_change *ch)
+{
+    return api_integration_check(c, &ch->body, ch->before, ch->id,
+               &ch->errors, ch->secret, sizeof(ch->secret))
+           && (ch->errors.n > 0
+               || (check_org(c, ch)
+                   && (ch->errors.n > 0 || integration_refs(c, ch))));
+}
+
+
 /* The id of a key is a part of it, so both are made here. */
 static void
 key_secret(struct api_call *c, struct api_change *ch)
@@ -426,6 +492,8 @@ api_change_complete(struct api_call *c, struct api_change *ch)
         return platform_only(c) && check_category(c, ch);
     case STORE_DEVELOPER:
         return developer_complete(c, ch);
+    case STORE_INTEGRATION:
+        return integration_complete(c, ch);
     case STORE_API_KEY:
         return key_complete(c, ch);
     default:

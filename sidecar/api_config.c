@@ -277,7 +277,9 @@ change_answer(struct api_call *c, struct api_change *ch, unsigned status)
 
     if (shown != NULL && ch->secret[0] != '\0') {
         (void) json_object_set_new(shown,
-            ch->kind->coll == STORE_API_KEY ? "key" : "auth_key",
+            ch->kind->coll == STORE_API_KEY       ? "key"
+            : ch->kind->coll == STORE_INTEGRATION ? "signing_secret"
+                                                  : "auth_key",
             json_string(ch->secret));
     }
 
@@ -526,5 +528,7 @@ HANDLERS(lab, &docs_labs, config_delete(c, &docs_labs))
 HANDLERS(category, &docs_categories, config_delete(c, &docs_categories))
 HANDLERS(action, &docs_actions, config_delete(c, &docs_actions))
 HANDLERS(developer, &docs_developers, config_delete(c, &docs_developers))
+HANDLERS(integration, &docs_integrations,
+    config_delete(c, &docs_integrations))
 HANDLERS(key, &docs_keys, key_revoke(c))
 HANDLERS(view, &docs_views, config_delete(c, &docs_views))

@@ -18,6 +18,7 @@ API_CONFIG_HANDLERS(lab);
 API_CONFIG_HANDLERS(category);
 API_CONFIG_HANDLERS(action);
 API_CONFIG_HANDLERS(developer);
+API_CONFIG_HANDLERS(integration);
 API_CONFIG_HANDLERS(key);                  /* delete revokes */
 API_CONFIG_HANDLERS(view);
 

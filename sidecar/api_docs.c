@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "clock.h"
+#include "integration.h"
 
 #define ID_MAX   INT64_C(2147483647)
 #define NAME     { "name", DOCS_NAME, true, 1, 120 }
@@ -78,6 +79,10 @@ const struct docs_kind  docs_actions = {
 const struct docs_kind  docs_developers = {
     STORE_DEVELOPER, "/developers", "developer", DOCS_OF_ORG, false,
     developer_fields, hide_developer
+};
+const struct docs_kind  docs_integrations = {
+    STORE_INTEGRATION, "/integrations", "integration", DOCS_OF_ORG, false,
+    NULL, hide_none
 };
 const struct docs_kind  docs_keys = {
     STORE_API_KEY, "/api-keys", "api_key", DOCS_OF_ORG, false, key_fields,
@@ -303,6 +308,10 @@ docs_validate(const struct docs_kind *k, const json_t *body,
     const char               *name;
     const json_t             *v;
 
+    if (k->fields == NULL) {
+        return;
+    }
+
     json_object_foreach((json_t *) body, name, v) {
         if (!field_known(k, name)) {
             docs_error(e, strlen(name) < 64 ? name : "", "unknown",
@@ -398,6 +407,11 @@ docs_visible(const struct api_call *c, const struct docs_kind *k,
         return slice_int(d->id, &id) == RESULT_OK && caller_has_lab(who, id);
     }
 
+    if (k->coll == STORE_INTEGRATION) {
+        return caller_has_lab(who,
+            json_integer_value(json_object_get(body, "lab_id")));
+    }
+
     return k->coll == STORE_ORG
            || labs_visible(who, json_object_get(body, "lab_ids"));
 }
@@ -435,7 +449,15 @@ docs_shown(const struct docs_kind *k, const struct store_doc *d,
             json_stringn(d->id.p, d->id.n));
     }
 
-    (void) json_object_update(shown, (json_t *) body);
+    if (k->coll == STORE_INTEGRATION) {
+        json_t  *public = integration_public(body);
+
+        (void) json_object_update(shown, public);
+        json_decref(public);
+
+    } else {
+        (void) json_object_update(shown, (json_t *) body);
+    }
 
     for (const char *const *h = k->hidden; *h != NULL; h++) {
         (void) json_object_del(shown, *h);

@@ -42,13 +42,14 @@ struct docs_kind {
     const char               *path, *noun; /* "/labs", "lab" */
     enum docs_owner           owner;
     bool                      int_id;      /* given by the caller */
-    const struct docs_field  *fields;      /* ends with a name NULL */
+    const struct docs_field  *fields;      /* ends with a name NULL; none: has
+                                              a check of its own */
     const char *const        *hidden;      /* members never shown */
 };
 
 extern const struct docs_kind  docs_orgs, docs_labs, docs_categories,
-                               docs_actions, docs_developers, docs_keys,
-                               docs_views;
+                               docs_actions, docs_developers,
+                               docs_integrations, docs_keys, docs_views;
 
 /* Errors gathered while a body is read; api_problem_fields sends them. */
 struct docs_errors {

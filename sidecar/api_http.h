@@ -25,6 +25,7 @@
 #define API_JSON         "application/json"
 
 struct api_live;
+struct outbound;
 
 struct api_counters {
     _Atomic uint64_t  by_class[6];         /* answers 1xx .. 5xx; 0 unused */
@@ -42,6 +43,7 @@ struct api_env {
     struct drain         *drain;           /* NULL: runs elsewhere */
     struct auth          *auth;
     struct api_live      *live;
+    struct outbound      *outbound;
     int64_t               started_us;
     struct api_counters   counters;
 };

@@ -26,8 +26,10 @@
 #include "cli.h"
 #include "clock.h"
 #include "config.h"
+#include "dispatch.h"
 #include "drain.h"
 #include "log.h"
+#include "outbound.h"
 #include "upkeep.h"
 
 #define MAIN_TICK_MS   1000
@@ -41,6 +43,8 @@ struct server {
     struct catalog   *catalog;
     struct drain     *drain;
     struct upkeep    *upkeep;
+    struct outbound  *outbound;
+    struct dispatch  *dispatch;
     struct api       *api;
     int               signals;
     bool              watchdog;
@@ -200,6 +204,13 @@ server_open(struct server *s)
 }
 
 
+static void
+server_wake(void *dispatch)
+{
+    dispatch_wake(dispatch);
+}
+
+
 static int
 server_start(struct server *s)
 {
@@ -217,9 +228,39 @@ server_start(struct server *s)
         }
     }
 
+    if (s->config->roles & (CONFIG_ROLE_API | CONFIG_ROLE_DISPATCH)) {
+        r = outbound_create(s->config, s->store, s->cli->secret,
+            (unsigned) s->config->api_threads, &s->outbound);
+
+        if (r != RESULT_OK) {
+            log_write(LOG_ERROR, "main", "integrations cannot be read: %s",
+                result_text(r));
+            return CLI_FAILED;
+        }
+    }
+
+    if ((s->config->roles & CONFIG_ROLE_DISPATCH)
+        && !store_can_dispatch(s->store))
+    {
+        log_write(LOG_WARN, "main", "the %s store keeps no deliveries: "
+            "dispatch does not run, events are refused",
+            store_name(s->store));
+
+    } else if (s->config->roles & CONFIG_ROLE_DISPATCH) {
+        r = dispatch_start(s->config, s->store, outbound_routes(s->outbound),
+            s->cli->secret, &s->dispatch, err, sizeof(err));
+
+        if (r != RESULT_OK) {
+            log_write(LOG_ERROR, "main", "%s", err);
+            return CLI_FAILED;
+        }
+
+        outbound_on_work(s->outbound, server_wake, s->dispatch);
+    }
+
     if (s->config->roles & CONFIG_ROLE_API) {
         r = api_start(s->config, s->store, s->catalog, s->cli->secret,
-            s->drain, &s->api, err, sizeof(err));
+            s->drain, s->outbound, &s->api, err, sizeof(err));
 
         if (r != RESULT_OK) {
             log_write(LOG_ERROR, "main", "the API cannot start: %s", err);
@@ -239,6 +280,8 @@ server_stop(struct server *s)
         api_stop(s->api);
     }
 
+    dispatch_stop(s->dispatch);
+    outbound_destroy(s->outbound);
     drain_stop(s->drain);
     upkeep_stop(s->upkeep);
     catalog_destroy(s->catalog);

@@ -1,0 +1,15 @@
+/* Events in, and what people do to deliveries. */
+
+#ifndef API_EVENTS_H
+#define API_EVENTS_H
+
+#include "api_http.h"
+
+void api_events_post(struct api_call *c);
+void api_events_get(struct api_call *c);
+
+void api_logs_resend(struct api_call *c);
+void api_logs_cancel(struct api_call *c);
+void api_logs_reschedule(struct api_call *c);
+
+#endif /* API_EVENTS_H */
