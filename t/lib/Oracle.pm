@@ -51,6 +51,8 @@ sub nginx {
 
     my $http = 'upstream storm { server ' . $upstream->addr
         . "; keepalive 64; }\n" . (delete $opt{http} || '');
+    $http .= "capture_buffer 32m path={{ring}}; capture_spool {{spool}};\n"
+        if $http !~ /capture_buffer/;
     my $server = "location = /capture_status { capture_status; }\n"
         . (delete $opt{server} || '');
     my $location = <<'EOF_CONF';

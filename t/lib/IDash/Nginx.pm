@@ -122,9 +122,9 @@ sub http_part {
     my $given = join ' ', map { $o->{$_} // '' } qw(http server location);
     if (($o->{module} // 1) && $o->{redis}) {
         $text .= "    capture_redis {{redis}};\n"
-            if $given !~ /^\s*capture_redis\s/m;
+            if $given !~ /(?:^|[;{])\s*capture_redis\s/m;
         $text .= "    capture_buffer 4m path={{ring}};\n"
-            if $given !~ /^\s*capture_buffer\s/m;
+            if $given !~ /(?:^|[;{])\s*capture_buffer\s/m;
     }
 
     $text .= ($o->{http} || '') . "\n";

@@ -285,7 +285,7 @@ END {
             $status ||= 1 if !$check->();
         }
 
-        if ($status != 0 && $ENV{IDASH_KEEP}) {
+        if ($ENV{IDASH_KEEP}) {
             print STDERR "# kept: @dirs\n";
 
         } else {
