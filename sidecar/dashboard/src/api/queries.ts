@@ -1,8 +1,9 @@
 /* What the screens ask for.  Every query carries the AbortSignal of its view. */
 
 import { QueryClient, keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
-import { ApiError, json, type Params } from "./client";
-import type { Attempt, ErrorGroup, Heatmap, Log, Me, Page, SavedView, Summary } from "./types";
+import { rawMember } from "../lib/raw";
+import { ApiError, json, request, type Params } from "./client";
+import type { Attempt, Body, ErrorGroup, Heatmap, Log, Me, Page, SavedView, Summary } from "./types";
 
 export const queryClient = new QueryClient({
   defaultOptions: {
@@ -55,15 +56,33 @@ export function useLogs(params: Params, epoch: number) {
   });
 }
 
+function keepRaw(text: string, path: (string | number)[], of: { request: Body; response: Body }): void {
+  for (const side of ["request", "response"] as const) {
+    if (of[side]?.encoding === "json") {
+      of[side].raw = rawMember(text, [...path, side, "body"]) ?? undefined;
+    }
+  }
+}
+
 export function useLog(id: string | null) {
   return useQuery({ queryKey: ["log", id], enabled: id !== null, staleTime: 5_000,
-    queryFn: ({ signal }) => json<Log>(`/logs/${encodeURIComponent(id!)}`, { signal }) });
+    queryFn: async ({ signal }) => {
+      const text = await (await request(`/logs/${encodeURIComponent(id!)}`, { signal })).text();
+      const log = JSON.parse(text) as Log;
+      keepRaw(text, [], log);
+      return log;
+    } });
 }
 
 export function useAttempts(id: string, enabled: boolean) {
   return useQuery({ queryKey: ["attempts", id], enabled, staleTime: 5_000,
-    queryFn: ({ signal }) => json<Page<Attempt>>(`/logs/${encodeURIComponent(id)}/attempts`,
-      { signal }) });
+    queryFn: async ({ signal }) => {
+      const r = await request(`/logs/${encodeURIComponent(id)}/attempts`, { signal });
+      const text = await r.text();
+      const page = JSON.parse(text) as { data: Attempt[] };
+      page.data.forEach((a, i) => keepRaw(text, ["data", i], a));
+      return page;
+    } });
 }
 
 export function useViews() {
@@ -72,7 +91,7 @@ export function useViews() {
 }
 
 /* Names for ids: asked once, kept while the page is open. */
-export interface Named { id: string | number; name: string }
+export interface Named { _id?: string | number; id?: string | number; name: string }
 
 function useNames(path: string) {
   return useQuery({ queryKey: ["names", path], staleTime: 5 * 60_000, retry: false,
@@ -82,7 +101,7 @@ function useNames(path: string) {
       for (let i = 0; i < 20; i++) {
         const p: Page<Named> = await json(path, { signal,
           params: [["limit", "200"], ...(cursor ? [["cursor", cursor] as [string, string]] : [])] });
-        p.data.forEach((d) => out.set(String(d.id), d.name));
+        p.data.forEach((d) => out.set(String(d._id ?? d.id), d.name));
         if (!p.page?.has_more || !p.page.next) {
           break;
         }

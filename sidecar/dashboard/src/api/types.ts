@@ -8,13 +8,14 @@ export interface Page<T> {
 }
 
 export interface Me {
-  key: { id: string; name: string };
+  key_id: string;
+  name: string;
   role: "viewer" | "operator" | "admin" | "auditor";
-  org_id: number;
-  orgs: { id: number; name: string }[];
-  labs: { id: number; name: string; org_id: number; time_zone?: string | null }[];
+  org_id: number;               /* 0: the platform, every org */
+  lab_ids: number[] | null;     /* null: all labs of the org */
   rights: string[];
-  expires_at?: string | null;
+  session: boolean;
+  expires_at: string | null;
 }
 
 export type Pair = [string, string];
@@ -25,18 +26,22 @@ export interface Body {
   body?: unknown;
   encoding?: "json" | "text" | "base64" | null;
   bytes?: number | null;
+  kept_bytes?: number;
   cut?: string | null;
+  masked?: boolean;             /* the reader's role may not see it */
   status?: number | null;
+  complete?: boolean;
+  raw?: string;                 /* JSON as it was sent, numbers untouched */
 }
 
 export interface LogError {
   code: string;
-  message: string;
-  fingerprint: string;
+  message: string | null;
+  fingerprint?: string;
 }
 
 export interface Log {
-  id: string;
+  _id: string;
   kind: "api" | "webhook" | "hl7";
   status: string;
   action_id: number | null;
@@ -47,9 +52,12 @@ export interface Log {
   org_id: number | null;
   refs: Record<string, string>;
   fields?: Record<string, string>;
-  endpoint: string;
-  method: string;
-  url: string;
+  endpoint: string | null;
+  method: string | null;
+  scheme?: string | null;
+  host?: string | null;
+  url: string | null;
+  protocol?: string | null;
   request: Body;
   response: Body;
   timing: {
@@ -67,21 +75,19 @@ export interface Log {
   resend_of: string | null;
   message_id?: string | null;
   trace_id: string | null;
-  client?: { ip: string; port: number } | null;
+  client?: { ip: string | null; port: number | null } | null;
+  upstream?: { addr: string; status?: string };
   flags?: string[];
   expires_at: string | null;
 }
 
 export interface Attempt {
-  id: string;
+  _id: string;
   number: number;
   outcome: string;
-  started_at: string;
-  duration_ms: number | null;
-  connect_ms?: number | null;
-  first_byte_ms?: number | null;
+  timing: Log["timing"];
   next_attempt_at: string | null;
-  error: { code: string; message: string } | null;
+  error: LogError | null;
   request: Body;
   response: Body;
 }
@@ -89,28 +95,44 @@ export interface Attempt {
 export interface Counted {
   ok: number;
   fail: number;
-  p50_ms: number | null;
-  p95_ms: number | null;
+  latency_ms: { p50: number | null; p95: number | null; p99: number | null };
 }
 
-export interface Summary extends Counted {
+export interface Summary {
   from: string;
   to: string;
   as_of: string;
-  pending: number;
-  retrying: number;
-  partial?: boolean;
-  previous: Counted | null;
-  bucket_s: number;
-  series: ({ at: string } & Counted)[];
+  total: Counted;
+  previous: Counted;
+  in_flight: { pending: number; retrying: number };
+  count: { value: number; relation: "eq" | "gte" };
+  rate_per_s: number;
+  sparkline: {
+    bucket_s: number;
+    start: string;
+    cells: [number, number][];  /* ok, fail */
+    latency_ms?: ([number, number] | null)[];   /* p50, p95 */
+  };
+  partial: boolean;
+}
+
+export interface HeatRow {
+  key: string | null;
+  other: boolean;
+  ok: number;
+  fail: number;
+  cells: [number, number][];
 }
 
 export interface Heatmap {
   bucket_s: number;
+  start: string;
   from: string;
   to: string;
   as_of: string;
-  rows: { key: string; label?: string; ok: number; fail: number; cells: [number, number][] }[];
+  ignored_filters: string[];
+  keys: number;
+  rows: HeatRow[];
 }
 
 export interface ErrorGroup {

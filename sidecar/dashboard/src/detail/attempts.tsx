@@ -20,7 +20,7 @@ const OUTCOME: Record<string, { status: string; mark: string; word: string }> = 
 
 /* Newest first: what is wrong now stands on top. */
 export function Attempts({ log }: { log: Log }) {
-  const q = useAttempts(log.id, true);
+  const q = useAttempts(log._id, true);
   const [diff, setDiff] = useState<[number, number] | null>(null);
   if (q.error && !q.data) {
     return <Failure title="Attempts" error={q.error} retry={() => void q.refetch()} />;
@@ -65,18 +65,18 @@ function Item({ a, first }: { a: Attempt; first: boolean }) {
         <span className="strong">Attempt {a.number}</span>
         <span>{o.word}</span>
         {a.response?.status ? <span className="strong">{a.response.status}</span> : null}
-        <span className="muted"><Time at={a.started_at} /></span>
-        <span className="muted">{millis(a.duration_ms)}</span>
+        <span className="muted"><Time at={a.timing.started_at} /></span>
+        <span className="muted">{millis(a.timing.duration_ms)}</span>
         <span className="grow" />
         <button type="button" className="iconbtn" aria-expanded={open}
           onClick={() => setOpen(!open)}>{open ? "Less" : "Request and response"}</button>
       </div>
       {a.error ? <div className="errbox"><span className="code">{visibleLine(a.error.code)}</span>{" "}
-        {visible(a.error.message)}</div> : null}
+        {visible(a.error.message ?? "")}</div> : null}
       {a.next_attempt_at ? <div className="muted">Next try planned for <Time at={a.next_attempt_at} /></div> : null}
       {open ? (
         <div className="stack" style={{ marginTop: 8 }}>
-          <Timing t={a} />
+          <Timing t={a.timing} />
           <div className="sides"><Side name="Request" body={a.request} />
             <Side name="Response" body={a.response} /></div>
         </div>) : null}

@@ -7,6 +7,9 @@ export function bodyText(b: Body | null | undefined): { text: string; base64: st
   if (!b || b.body === null || b.body === undefined || b.body === "") {
     return { text: "", base64: null };
   }
+  if (b.raw !== undefined) {
+    return { text: b.raw, base64: null };
+  }
   if (b.encoding === "base64") {
     return { text: "", base64: String(b.body) };
   }
@@ -23,5 +26,5 @@ function sideText(name: string, b: Body | null | undefined): string {
 /* One attempt as the text that a diff compares. */
 export function diffable(a: Attempt): string {
   return `${sideText("Request", a.request)}\n\n${sideText("Response", a.response)}\n\n# Error\n${
-    a.error ? `${a.error.code} ${a.error.message}` : "none"}\n`;
+    a.error ? `${a.error.code} ${a.error.message ?? ""}` : "none"}\n`;
 }

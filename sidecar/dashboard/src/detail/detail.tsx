@@ -7,7 +7,7 @@ import { bytesText } from "../lib/body";
 import { curlText } from "../lib/curl";
 import { visible, visibleLine } from "../lib/escape";
 import { millis } from "../lib/numbers";
-import type { Names } from "../logs/columns";
+import { endpointOf, type Names } from "../logs/columns";
 import { Icon } from "../ui/icons";
 import { CopyButton, Failure, Loading, Status, Time } from "../ui/parts";
 import { Attempts } from "./attempts";
@@ -46,11 +46,11 @@ function Loaded({ log, names, part, onPart, tools }: {
   const choose = (v: Part): void => onPart(v === "payload" ? null : v);
   const curl = (): string => {
     const body = bodyText(log.request);
-    return curlText({ method: log.method, url: log.url, headers: log.request.headers ?? [],
+    return curlText({ method: log.method ?? "GET", url: fullUrl(log), headers: log.request.headers ?? [],
       body: body.base64 ?? (body.text || null), binary: body.base64 !== null }).text;
   };
   return (
-    <article className="detail" aria-label={`Log ${log.id}`}>
+    <article className="detail" aria-label={`Log ${log._id}`}>
       <div className="detail-top">
         <div className="row wrap" style={{ gap: 10 }}>
           <Status status={log.status} kind={log.kind} />
@@ -59,10 +59,10 @@ function Loaded({ log, names, part, onPart, tools }: {
           <span className="muted">{millis(log.timing.duration_ms)}</span>
           <span className="grow" />
           <CopyButton text={curl} label="cURL" what="as cURL; secrets are variables" />
-          <CopyButton text={`${window.location.origin}/dashboard/log/${log.id}`} what="the link" icon="link" />
+          <CopyButton text={`${window.location.origin}/dashboard/log/${log._id}`} what="the link" icon="link" />
           {tools}
         </div>
-        <h2 className="detail-title">{visibleLine(log.endpoint || `${log.method} ${log.url}`)}</h2>
+        <h2 className="detail-title">{visibleLine(endpointOf(log))}</h2>
         <div className="tabs" role="tablist" aria-label="Parts of the log"
           style={{ marginLeft: -12, marginTop: 2 }}>
           {parts.map((p, i) => (
@@ -84,9 +84,10 @@ function Loaded({ log, names, part, onPart, tools }: {
       <div className="detail-body" role="tabpanel" id="part-panel" aria-labelledby={`part-${shown}`}>
         {log.error ? (
           <div className="errbox"><span className="code">{visibleLine(log.error.code)}</span>{" "}
-            {visible(log.error.message)}{" "}
-            <Link to={`/logs/errors?error=${encodeURIComponent(log.error.fingerprint)}&range=24h`}>
-              all with this reason</Link></div>) : null}
+            {visible(log.error.message ?? "")}{" "}
+            {log.error.fingerprint
+              ? <Link to={`/logs/errors?error=${encodeURIComponent(log.error.fingerprint)}&range=24h`}>
+                all with this reason</Link> : null}</div>) : null}
         {log.next_attempt_at ? <div>Next attempt <Time at={log.next_attempt_at} form="ago" /></div> : null}
         {shown === "payload" ? (
           <>
@@ -104,6 +105,12 @@ function Loaded({ log, names, part, onPart, tools }: {
       </div>
     </article>
   );
+}
+
+/* Inbound calls keep path, host and scheme apart. */
+function fullUrl(l: Log): string {
+  const url = l.url ?? "/";
+  return /^[a-z][a-z0-9+.-]*:/i.test(url) || !l.host ? url : `${l.scheme ?? "http"}://${l.host}${url}`;
 }
 
 function Fact({ name, children }: { name: string; children: ReactNode }) {
@@ -135,8 +142,8 @@ function Facts({ log, names }: { log: Log; names: Names }) {
           <span key={f} className="chip-out warn">{FLAGS[f] ?? f}</span>)}</div>) : null}
       <dl className="facts">
         <Fact name="Id"><span className="row" style={{ gap: 0 }}>
-          <span className="mono">{log.id}</span><CopyButton text={log.id} what="the id" /></span></Fact>
-        {log.url ? <Fact name="Address"><span className="mono">{visibleLine(log.url)}</span></Fact> : null}
+          <span className="mono">{log._id}</span><CopyButton text={log._id} what="the id" /></span></Fact>
+        {log.url ? <Fact name="Address"><span className="mono">{visibleLine(fullUrl(log))}</span></Fact> : null}
         <Fact name="Action">{log.action_id === null ? "\u2013"
           : <Link to={find("action_id", String(log.action_id))}>{log.action_id}{" "}
             {visibleLine(names.action.get(String(log.action_id)) ?? "")}</Link>}</Fact>
@@ -166,7 +173,8 @@ function Side({ log, body, which }: { log: Log; body: Body; which: "request" | "
   const c = useMemo(() => bodyText(body), [body]);
   const type = headerOf(body?.headers, "content-type");
   const none = which === "response" && !log.response?.status ? "No answer came."
-    : body?.bytes ? "The body was not kept." : "No body.";
+    : body?.masked ? "Your key may not see bodies (right: unmask)."
+      : body?.bytes ? "The body was not kept." : "No body.";
   return (
     <section className="card" aria-label={which === "request" ? "Request" : "Response"}>
       <header>
@@ -176,7 +184,7 @@ function Side({ log, body, which }: { log: Log; body: Body; which: "request" | "
         {body?.cut ? <span className="chip-out warn" title={`Reason: ${body.cut}`}>
           {CUTS[body.cut] ?? `cut: ${body.cut}`}</span> : null}
         <span className="grow" />
-        {body?.bytes ? <a className="iconbtn" href={`${BASE}/logs/${log.id}/body/${which}`} download
+        {body?.kept_bytes && !body.masked ? <a className="iconbtn" href={`${BASE}/logs/${log._id}/body/${which}`} download
           aria-label={`Download the ${which} body`} title="Download the kept bytes">
           <Icon name="download" /></a> : null}
       </header>

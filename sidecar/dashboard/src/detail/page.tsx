@@ -1,7 +1,7 @@
 import { useMemo } from "react";
 import { Link, useParams, useSearchParams } from "react-router";
 import { useActionNames, useDeveloperNames } from "../api/queries";
-import { useSession } from "../shell/me";
+import { useLabNames } from "../shell/labs-data";
 import Detail from "./detail";
 
 const NONE = new Map<string, string>();
@@ -9,11 +9,10 @@ const NONE = new Map<string, string>();
 export default function DetailPage() {
   const { id } = useParams();
   const [search, setSearch] = useSearchParams();
-  const me = useSession();
+  const lab = useLabNames();
   const action = useActionNames().data ?? NONE;
   const developer = useDeveloperNames().data ?? NONE;
-  const names = useMemo(() => ({ action, developer,
-    lab: new Map(me.labs.map((l) => [String(l.id), l.name])) }), [action, developer, me.labs]);
+  const names = useMemo(() => ({ action, developer, lab }), [action, developer, lab]);
   return (
     <main className="page">
       <h1 className="visually-hidden">Log</h1>

@@ -9,6 +9,7 @@ import { curlText, shellQuote } from "./curl";
 import { csvCell, csvText } from "./csv";
 import { hexDump, prettyJson, shapeOf, base64Bytes } from "./body";
 import { prettyXml } from "./xml";
+import { rawMember } from "./raw";
 import { visible, visibleLine } from "./escape";
 import { change, millis, percent, short } from "./numbers";
 
@@ -228,6 +229,16 @@ describe("bodies", () => {
     expect(visible("a\u202eb\u0000\n\t\u200bc")).toBe("a\u27e8RLO\u27e9b\u2400\n\t\u27e8ZWSP\u27e9c");
     expect(visibleLine("a\nb")).toBe("a\u240ab");
   });
+});
+
+describe("raw members", () => {
+  const doc = '{"a": {"x": "}\\"", "body": {"n": 12345678901234567890, "f": 1.0}}, "list": [1, [2, 3], {"k": "v"}], "z": null}';
+  it.each([[["a", "body"], '{"n": 12345678901234567890, "f": 1.0}'], [["a", "x"], '"}\\""'],
+    [["list", 1], "[2, 3]"], [["list", 2, "k"], '"v"'], [["z"], "null"], [["list", 0], "1"],
+    [["list"], '[1, [2, 3], {"k": "v"}]']])("finds %j", (path, want) =>
+    expect(rawMember(doc, path)).toBe(want));
+  it.each([[["q"]], [["list", 3]], [["z", "y"]], [["a", 0]]])("misses %j", (path) =>
+    expect(rawMember(doc, path)).toBeNull());
 });
 
 describe("numbers", () => {

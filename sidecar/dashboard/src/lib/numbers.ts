@@ -54,7 +54,6 @@ export function change(now: number, was: number): { text: string; sign: -1 | 0 |
   return { text: `${p > 0 ? "\u25b2" : "\u25bc"} ${text}`, sign: p > 0 ? 1 : -1 };
 }
 
-export function rate(n: number, ms: number): string {
-  const r = n / Math.max(1, ms / 1000);
-  return r >= 100 ? count(Math.round(r)) : r >= 1 ? r.toFixed(1) : r > 0 ? r.toPrecision(2) : "0";
+export function rateText(r: number): string {
+  return r >= 100 ? count(Math.round(r)) : r >= 1 ? r.toFixed(1) : r > 0 ? r.toFixed(r < 0.01 ? 3 : 2) : "0";
 }

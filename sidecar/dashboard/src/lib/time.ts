@@ -127,6 +127,13 @@ export function offsetText(t: number, zone: string): string {
   return `UTC${m < 0 ? "\u2212" : "+"}${Math.floor(a / 60)}${a % 60 ? `:${two(a % 60)}` : ""}`;
 }
 
+/* As the API wants it: +05:30, Z */
+export function offsetParam(t: number, zone: string): string {
+  const m = Math.round(offsetAt(t, zone) / MIN);
+  const a = Math.abs(m);
+  return m === 0 ? "Z" : `${m < 0 ? "-" : "+"}${two(Math.floor(a / 60))}:${two(a % 60)}`;
+}
+
 /* What a datetime-local field holds, and back; null when it is not a time. */
 export function toLocalInput(t: number, zone: string): string {
   const c = civil(t, zone);

@@ -85,8 +85,7 @@ function parse(type: string, text: string): Frame | null {
     const d = JSON.parse(text) as unknown;
     if (type === "count") {
       const n = typeof d === "number" ? d
-        : Number((d as { new?: number; count?: number }).new
-          ?? (d as { count?: number }).count ?? 0);
+        : Number((d as { n?: number }).n ?? 0);
       return { type: "count", n: Number.isFinite(n) ? n : 0 };
     }
     return { type: "log", data: (Array.isArray(d) ? d : [d]) as Change[] };

@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import uPlot from "uplot";
 import type { Summary } from "../api/types";
 import { count, millis, short } from "../lib/numbers";
@@ -13,12 +13,23 @@ function alpha(hex: string, a: number): string {
   return `${hex}${Math.round(a * 255).toString(16).padStart(2, "0")}`;
 }
 
+interface Point { at: number; ok: number; fail: number; p50: number | null; p95: number | null }
+
+function pointsOf(d: Summary): Point[] {
+  const from = Date.parse(d.sparkline.start);
+  return d.sparkline.cells.map(([ok, fail], i) => {
+    const l = d.sparkline.latency_ms?.[i];
+    return { at: from + i * d.sparkline.bucket_s * 1000, ok, fail, p50: l?.[0] ?? null, p95: l?.[1] ?? null };
+  });
+}
+
 /* Volume and latency over the range; a drag zooms, a table says the same. */
 export default function Charts({ data, table, onZoom }: {
   data: Summary; table: boolean; onZoom: (from: number, to: number) => void;
 }) {
   const zone = useZone();
-  const step = data.bucket_s * 1000;
+  const step = data.sparkline.bucket_s * 1000;
+  const points = useMemo(() => pointsOf(data), [data]);
   const when = (t: number): string => step >= DAY ? dayText(t, zone)
     : `${dayText(t, zone)} ${minuteText(t, zone)}`;
   if (table) {
@@ -28,10 +39,10 @@ export default function Charts({ data, table, onZoom }: {
           <thead><tr><th scope="col">Time</th><th scope="col" className="num">Succeeded</th>
             <th scope="col" className="num">Failed</th><th scope="col" className="num">p50</th>
             <th scope="col" className="num">p95</th></tr></thead>
-          <tbody>{[...data.series].reverse().map((b) => (
-            <tr key={b.at}><td className="nowrap">{when(Date.parse(b.at))}</td>
+          <tbody>{[...points].reverse().map((b) => (
+            <tr key={b.at}><td className="nowrap">{when(b.at)}</td>
               <td className="num">{count(b.ok)}</td><td className="num">{count(b.fail)}</td>
-              <td className="num">{millis(b.p50_ms)}</td><td className="num">{millis(b.p95_ms)}</td></tr>))}
+              <td className="num">{millis(b.p50)}</td><td className="num">{millis(b.p95)}</td></tr>))}
           </tbody>
         </table>
       </div>
@@ -39,14 +50,15 @@ export default function Charts({ data, table, onZoom }: {
   }
   return (
     <>
-      <Plot kind="volume" data={data} onZoom={onZoom} when={when} />
-      <Plot kind="latency" data={data} onZoom={onZoom} when={when} />
+      <Plot kind="volume" data={data} points={points} onZoom={onZoom} when={when} />
+      {data.sparkline.latency_ms
+        ? <Plot kind="latency" data={data} points={points} onZoom={onZoom} when={when} /> : null}
     </>
   );
 }
 
-function Plot({ kind, data, onZoom, when }: {
-  kind: "volume" | "latency"; data: Summary;
+function Plot({ kind, data, points, onZoom, when }: {
+  kind: "volume" | "latency"; data: Summary; points: Point[];
   onZoom: (from: number, to: number) => void; when: (t: number) => string;
 }) {
   const host = useRef<HTMLDivElement>(null);
@@ -55,12 +67,12 @@ function Plot({ kind, data, onZoom, when }: {
   const [read, setRead] = useState<number | null>(null);
   const zoom = useRef(onZoom);
   zoom.current = onZoom;
-  const step = data.bucket_s;
+  const step = data.sparkline.bucket_s;
 
   useEffect(() => {
     const el = host.current!;
-    const s = data.series;
-    const x = s.map((b) => Date.parse(b.at) / 1000);
+    const s = points;
+    const x = s.map((b) => b.at / 1000);
     const axis = { stroke: css("--muted"), grid: { stroke: css("--line"), width: 1 },
       ticks: { show: false }, font: "11px system-ui, sans-serif" };
     const bars = uPlot.paths.bars!({ size: [0.82, 40], align: 1 });
@@ -98,7 +110,7 @@ function Plot({ kind, data, onZoom, when }: {
     };
     const rows: uPlot.AlignedData = kind === "volume"
       ? [x, s.map((b) => b.ok + b.fail), s.map((b) => b.fail)]
-      : [x, s.map((b) => b.p50_ms), s.map((b) => b.p95_ms)];
+      : [x, s.map((b) => b.p50), s.map((b) => b.p95)];
     const plot = new uPlot(opts, rows, el);
     const o = new ResizeObserver(() => plot.setSize({ width: el.clientWidth, height: 92 }));
     o.observe(el);
@@ -106,15 +118,15 @@ function Plot({ kind, data, onZoom, when }: {
       o.disconnect();
       plot.destroy();
     };
-  }, [data, kind, zone, scheme, step]);
+  }, [data, points, kind, zone, scheme, step]);
 
-  const b = read === null ? undefined : data.series[read];
+  const b = read === null ? undefined : points[read];
   return (
     <div className="chart">
       <div className="chart-title">
         <span className="strong" style={{ color: "var(--text)" }}>{kind === "volume" ? "Volume" : "Latency"}</span>
-        {b ? <span>{when(Date.parse(b.at))}: {kind === "volume"
-          ? `${count(b.ok)} ok, ${count(b.fail)} failed` : `p50 ${millis(b.p50_ms)}, p95 ${millis(b.p95_ms)}`}</span>
+        {b ? <span>{when(b.at)}: {kind === "volume"
+          ? `${count(b.ok)} ok, ${count(b.fail)} failed` : `p50 ${millis(b.p50)}, p95 ${millis(b.p95)}`}</span>
           : kind === "volume"
             ? <><span className="key block" style={{ "--c": "var(--ok)" } as React.CSSProperties}>succeeded</span>
               <span className="key block" style={{ "--c": "var(--fail)" } as React.CSSProperties}>failed</span></>

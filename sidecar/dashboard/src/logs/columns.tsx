@@ -26,6 +26,10 @@ function named(map: Map<string, string>, id: string | number | null): string {
   return id === null ? "" : map.get(String(id)) ?? String(id);
 }
 
+export function endpointOf(l: Log): string {
+  return l.endpoint ?? `${l.method ?? ""} ${l.url ?? ""}`.trim();
+}
+
 export function refsText(l: Log): string {
   return Object.entries(l.refs ?? {}).map(([k, v]) => `${k.replace(/_id$/, "")} ${v}`).join("  ");
 }
@@ -43,7 +47,7 @@ export const COLUMNS: readonly Column[] = [
       : <span className="http" data-c={l.status === "FAIL" ? "0" : ""}>{"\u2013"}</span>,
     text: (l) => l.response?.status ?? null },
   { key: "endpoint", head: "Endpoint", width: "minmax(220px, 1.6fr)", min: 220,
-    cell: (l) => visibleLine(l.endpoint || l.url), text: (l) => l.endpoint },
+    cell: (l) => visibleLine(endpointOf(l)), text: (l) => endpointOf(l) },
   { key: "action", head: "Action", width: "minmax(150px, 1fr)", min: 150,
     cell: (l, n) => l.action_id === null ? dash
       : <><span className="sub">{l.action_id}</span> {visibleLine(named(n.action, l.action_id) === String(l.action_id)
@@ -62,8 +66,8 @@ export const COLUMNS: readonly Column[] = [
     },
     text: (l) => refsText(l) },
   { key: "error", head: "Error", width: "minmax(160px, 1fr)", min: 160,
-    cell: (l) => l.error ? <>{l.error.code} <span className="sub">{visibleLine(l.error.message)}</span></> : dash,
-    text: (l) => l.error ? `${l.error.code} ${l.error.message}` : null },
+    cell: (l) => l.error ? <>{l.error.code} <span className="sub">{visibleLine(l.error.message ?? "")}</span></> : dash,
+    text: (l) => l.error ? `${l.error.code} ${l.error.message ?? ""}` : null },
   { key: "attempts", head: "Tries", width: "58px", min: 58, num: true,
     cell: (l) => l.attempts || dash, text: (l) => l.attempts },
   { key: "next", head: "Next try", width: "104px", min: 104,
@@ -77,7 +81,7 @@ export const COLUMNS: readonly Column[] = [
   { key: "ip", head: "Client", width: "128px", min: 128,
     cell: (l) => l.client?.ip ?? dash, text: (l) => l.client?.ip ?? null },
   { key: "id", head: "Id", width: "290px", min: 290,
-    cell: (l) => <span className="mono">{l.id}</span>, text: (l) => l.id },
+    cell: (l) => <span className="mono">{l._id}</span>, text: (l) => l._id },
   { key: "trace", head: "Trace", width: "270px", min: 270,
     cell: (l) => l.trace_id ? <span className="mono">{l.trace_id}</span> : dash, text: (l) => l.trace_id },
   { key: "ms", head: "Duration", width: "84px", min: 84, num: true,

@@ -8,7 +8,7 @@ import { millis } from "../lib/numbers";
 import { usePrefs } from "../prefs";
 import { Icon } from "../ui/icons";
 import { Status, Time } from "../ui/parts";
-import { refsText, type Column, type Names } from "./columns";
+import { endpointOf, refsText, type Column, type Names } from "./columns";
 
 export interface GridProps {
   rows: Log[];
@@ -36,7 +36,7 @@ export function Grid(p: GridProps) {
   const body = useRef<HTMLDivElement>(null);
   const head = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
-  const currentAt = p.rows.findIndex((r) => r.id === p.current);
+  const currentAt = p.rows.findIndex((r) => r._id === p.current);
 
   useLayoutEffect(() => {
     const el = body.current;
@@ -52,7 +52,7 @@ export function Grid(p: GridProps) {
 
   const v = useWindowVirtualizer({
     count: p.rows.length, estimateSize: () => height, overscan: 8, scrollMargin: top,
-    getItemKey: (i) => p.rows[i]!.id,
+    getItemKey: (i) => p.rows[i]!._id,
     rangeExtractor: (r) => {
       const out = defaultRangeExtractor(r);
       /* the focused row stays in the document */
@@ -88,7 +88,7 @@ export function Grid(p: GridProps) {
   const min = 40 + p.columns.reduce((n, c) => n + c.min, 0);
   const style = { "--cols": template, "--row": `${height}px`,
     minWidth: small ? undefined : min } as CSSProperties;
-  const all = p.rows.length > 0 && p.rows.every((r) => p.picked.has(r.id));
+  const all = p.rows.length > 0 && p.rows.every((r) => p.picked.has(r._id));
 
   return (
     <div role="grid" aria-label="Logs" aria-rowcount={p.total} aria-busy={p.stale}
@@ -123,11 +123,11 @@ export function Grid(p: GridProps) {
           {items.map((it) => {
             const log = p.rows[it.index]!;
             return (
-              <Row key={log.id} log={log} index={it.index} y={it.start - v.options.scrollMargin}
+              <Row key={log._id} log={log} index={it.index} y={it.start - v.options.scrollMargin}
                 columns={p.columns} names={p.names} small={small ?? false}
-                on={log.id === p.open} tab={log.id === (p.current ?? p.rows[0]!.id)}
-                focus={log.id === p.current} picked={p.picked.has(log.id)}
-                fresh={p.fresh.has(log.id)}
+                on={log._id === p.open} tab={log._id === (p.current ?? p.rows[0]!._id)}
+                picked={p.picked.has(log._id)}
+                fresh={p.fresh.has(log._id)}
                 onOpen={p.onOpen} onCurrent={p.onCurrent} onPick={p.onPick} />
             );
           })}
@@ -139,7 +139,7 @@ export function Grid(p: GridProps) {
 
 interface RowProps {
   log: Log; index: number; y: number; columns: Column[]; names: Names; small: boolean;
-  on: boolean; tab: boolean; focus: boolean; picked: boolean; fresh: boolean;
+  on: boolean; tab: boolean; picked: boolean; fresh: boolean;
   onOpen: (id: string) => void; onCurrent: (id: string) => void;
   onPick: ((id: string, range: boolean) => void) | null;
 }
@@ -149,18 +149,18 @@ const Row = memo(function Row(p: RowProps) {
   const click = (e: MouseEvent): void => {
     if (e.button === 0 && !e.metaKey && !e.ctrlKey && !e.shiftKey && !e.altKey) {
       e.preventDefault();
-      p.onOpen(log.id);
+      p.onOpen(log._id);
     }
   };
   const link = (children: React.ReactNode) => (
-    <a className="cover" href={`/dashboard/log/${log.id}`} tabIndex={p.tab ? 0 : -1}
-      data-row={log.id} onClick={click} onFocus={() => p.onCurrent(log.id)}>{children}</a>
+    <a className="cover" href={`/dashboard/log/${log._id}`} tabIndex={p.tab ? 0 : -1}
+      data-row={log._id} onClick={click} onFocus={() => p.onCurrent(log._id)}>{children}</a>
   );
   const cls = `r${p.on ? " on" : ""}${p.picked ? " picked" : ""}${p.fresh ? " fresh" : ""}`;
   const pick = (
     <div className="pick" role="gridcell">
-      {p.onPick ? <input type="checkbox" checked={p.picked} tabIndex={-1} aria-label={`Select ${log.endpoint}`}
-        onClick={(e) => p.onPick?.(log.id, e.shiftKey)} onChange={() => undefined} /> : null}
+      {p.onPick ? <input type="checkbox" checked={p.picked} tabIndex={-1} aria-label={`Select ${endpointOf(log)}`}
+        onClick={(e) => p.onPick?.(log._id, e.shiftKey)} onChange={() => undefined} /> : null}
     </div>
   );
   if (p.small) {
@@ -173,7 +173,7 @@ const Row = memo(function Row(p: RowProps) {
             <span className="http" data-c={String(log.response?.status ?? "")[0]}>{log.response?.status ?? ""}</span>
             <span className="grow" /><span className="sub"><Time at={log.timing.started_at} /></span></div>
           <div className="row">
-            <span className="grow clip">{link(visibleLine(log.endpoint))}</span>
+            <span className="grow clip">{link(visibleLine(endpointOf(log)))}</span>
             <span className="sub">{millis(log.timing.duration_ms)}</span></div>
           <div className="clip sub" style={{ fontSize: 12, lineHeight: "16px" }}>{visibleLine(refsText(log)) || "\u00a0"}</div>
         </div>

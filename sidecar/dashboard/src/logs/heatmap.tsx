@@ -1,5 +1,5 @@
 import { useEffect, useMemo, useRef, useState, type KeyboardEvent, type PointerEvent } from "react";
-import type { Heatmap } from "../api/types";
+import type { HeatRow, Heatmap } from "../api/types";
 import { visibleLine } from "../lib/escape";
 import { count, percent, short } from "../lib/numbers";
 import { DAY, civil, dayText, minuteText } from "../lib/time";
@@ -23,10 +23,11 @@ export function level(ok: number, fail: number): number {
 
 interface Picked { rows: [number, number]; cols: [number, number] }
 
-export function HeatGrid({ data, name, stale, onPick }: {
+export function HeatGrid({ data, name: nameOf, stale, onPick }: {
   data: Heatmap; name: (key: string) => string; stale: boolean;
   onPick: (from: number, to: number, key: string | null) => void;
 }) {
+  const name = (r: HeatRow): string => r.other ? "other" : r.key === null ? "unknown" : nameOf(r.key);
   const zone = useZone();
   const table = useRef<HTMLTableElement>(null);
   const [width, setWidth] = useState(900);
@@ -34,7 +35,7 @@ export function HeatGrid({ data, name, stale, onPick }: {
   const [sel, setSel] = useState<Picked | null>(null);
   const drag = useRef<{ r: number; c: number } | null>(null);
   const step = data.bucket_s * 1000;
-  const from = Date.parse(data.from);
+  const from = Date.parse(data.start);
   const cols = Math.max(1, ...data.rows.map((r) => r.cells.length));
   const max = useMemo(() => Math.max(1, ...data.rows.flatMap((r) =>
     r.cells.map(([o, f]) => o + f))), [data]);
@@ -58,8 +59,8 @@ export function HeatGrid({ data, name, stale, onPick }: {
     const a = from + c * step;
     const when = step >= DAY ? dayText(a, zone)
       : `${dayText(a, zone)} ${minuteText(a, zone)}\u2013${minuteText(a + step, zone)}`;
-    return ok + fail === 0 ? `${name(row.key)}, ${when}, no traffic`
-      : `${name(row.key)}, ${when}, ${count(fail)} failed of ${count(ok + fail)} (${percent(fail, ok + fail)})`;
+    return ok + fail === 0 ? `${name(row)}, ${when}, no traffic`
+      : `${name(row)}, ${when}, ${count(fail)} failed of ${count(ok + fail)} (${percent(fail, ok + fail)})`;
   };
 
   const place = (e: PointerEvent): { r: number; c: number } | null => {
@@ -158,8 +159,8 @@ export function HeatGrid({ data, name, stale, onPick }: {
         </thead>
         <tbody>
           {data.rows.map((row, r) => (
-            <tr key={row.key}>
-              <th className="rowhead" scope="row" title={name(row.key)}>{visibleLine(name(row.key))}</th>
+            <tr key={row.other ? "other" : row.key ?? ""}>
+              <th className="rowhead" scope="row" title={name(row)}>{visibleLine(name(row))}</th>
               {Array.from({ length: cols }, (_, c) => {
                 const [ok, fail] = row.cells[c] ?? [0, 0];
                 const n = ok + fail;

@@ -150,7 +150,7 @@ function patchPages(old: InfiniteData<Page<Log>>, batch: Map<string, Change>):
   const pages = old.pages.map((p) => {
     let hit = false;
     const data = p.data.map((l) => {
-      const c = batch.get(l.id);
+      const c = batch.get(l._id);
       if (!c || (c.status === l.status && (c.http ?? null) === (l.response?.status ?? null)
         && (c["attempts"] === undefined || c["attempts"] === l.attempts))) {
         return l;

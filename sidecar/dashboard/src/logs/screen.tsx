@@ -8,10 +8,10 @@ import { Drawer } from "../detail/drawer";
 import { ignoredByHeatmap, type Filter } from "../lib/filters";
 import { count } from "../lib/numbers";
 import { resolveRange, SNAP, type Span } from "../lib/range";
-import { agoText } from "../lib/time";
+import { agoText, offsetParam } from "../lib/time";
 import { TABS, viewPath, type HeatBy, type Panel, type Tab } from "../lib/view";
 import { useZone } from "../prefs";
-import { useSession } from "../shell/me";
+import { useLabNames } from "../shell/labs-data";
 import { Boundary } from "../ui/boundary";
 import { Icon } from "../ui/icons";
 import { useKeys } from "../ui/keys";
@@ -48,11 +48,10 @@ function useSnappedNow(): number {
 }
 
 function useNamesOfView(): Names {
-  const me = useSession();
+  const lab = useLabNames();
   const action = useActionNames().data ?? NO_NAMES;
   const developer = useDeveloperNames().data ?? NO_NAMES;
-  return useMemo(() => ({ action, developer,
-    lab: new Map(me.labs.map((l) => [String(l.id), l.name])) }), [action, developer, me.labs]);
+  return useMemo(() => ({ action, developer, lab }), [action, developer, lab]);
 }
 
 export function LogsScreen() {
@@ -75,7 +74,8 @@ export function LogsScreen() {
 
   const bad = view.tokens.filter((t) => t.kind === "bad").length;
   const summary = useSummary(useMemo(() =>
-    [...filters, ...spanParams(span)], [filters, span]));
+    [...filters, ...spanParams(span), ["tz", offsetParam(span.to, zone)] as [string, string]],
+  [filters, span, zone]));
 
   return (
     <main className="page">
@@ -92,7 +92,7 @@ export function LogsScreen() {
         <RangeBar range={view.range} onChange={(range) => patch({ range })} />
       </div>
       <Boundary>
-        <Tiles view={view} data={summary.data} error={summary.error} spanMs={elapsed(span)}
+        <Tiles view={view} data={summary.data} error={summary.error} 
           retry={() => void summary.refetch()} stale={summary.isPlaceholderData} />
       </Boundary>
       <Panels view={view} span={span} names={names} summary={summary} onZoom={zoom} patch={patch} />
@@ -104,11 +104,6 @@ export function LogsScreen() {
       </section>
     </main>
   );
-}
-
-/* The part of the range that is over: a rate divides by this. */
-function elapsed(s: Span): number {
-  return Math.max(1000, Math.min(s.to, Date.now()) - s.from);
 }
 
 function PanelSwitch({ panel, onChange }: { panel: Panel; onChange: (p: Panel) => void }) {
@@ -149,14 +144,13 @@ function Panels({ view, patch, span, names, summary, onZoom }: PartProps & {
     const known = view.tokens.filter((t): t is Filter => t.kind === "filter"
       && ignoredByHeatmap([t]).length === 0);
     return [...filterParams(view.tab, known), ...spanParams(span),
-      ["by", view.by], ["limit", "30"], ["tz", zone]] as [string, string][];
+      ["by", view.by], ["limit", "30"], ["tz", offsetParam(span.to, zone)]] as [string, string][];
   }, [view.tab, view.tokens, view.by, span, zone]);
   const q = useHeatmap(params, heat);
   if (!heat && !chart) {
     return null;
   }
-  const label = (key: string): string => key === "" ? "other"
-    : view.by === "action" ? `${key} ${names.action.get(key) ?? ""}`.trim()
+  const label = (key: string): string => view.by === "action" ? `${key} ${names.action.get(key) ?? ""}`.trim()
       : view.by === "developer" ? names.developer.get(key) ?? key : key;
   return (
     <div className={`panels${heat && chart ? "" : " one"}`}>
@@ -175,7 +169,7 @@ function Panels({ view, patch, span, names, summary, onZoom }: PartProps & {
                 : q.data.rows.length === 0 ? <Empty title="No traffic in this range" />
                   : <HeatGrid data={q.data} name={label} stale={q.isPlaceholderData}
                     onPick={(from, to, key) => patch({ range: { kind: "fixed", from, to },
-                      tokens: key === null || key === "" || key === "other" ? view.tokens
+                      tokens: key === null ? view.tokens
                         : [...view.tokens.filter((t) => !(t.kind === "filter" && t.name === BY_FIELD[view.by] && !t.not)),
                           { kind: "filter", name: BY_FIELD[view.by], op: "eq", not: false, value: key }] })} />}
           </Boundary>
@@ -226,12 +220,12 @@ function Listing({ view, patch, span, names, filters }: PartProps & {
   const [freshIds, setFreshIds] = useState<ReadonlySet<string>>(new Set());
 
   const refresh = useCallback(() => {
-    known.current = new Set(rows.map((r) => r.id));
+    known.current = new Set(rows.map((r) => r._id));
     setEpoch((e) => e + 1);
     window.scrollTo({ top: Math.min(window.scrollY, document.body.scrollHeight) });
   }, [rows]);
   const top = q.data?.pages[0]?.data[0];
-  const newest = view.sort === "-time" && open ? top?.id ?? (q.data ? "" : null) : null;
+  const newest = view.sort === "-time" && open ? top?._id ?? (q.data ? "" : null) : null;
   const { fresh, clear } = useLiveRows(params, key, view.tokens, newest, () => {
     void client.invalidateQueries({ queryKey: ["summary"] });
     void client.invalidateQueries({ queryKey: ["heatmap"] });
@@ -241,7 +235,7 @@ function Listing({ view, patch, span, names, filters }: PartProps & {
 
   useEffect(() => {
     if (known.current.size > 0 && !q.isPlaceholderData && rows.length > 0) {
-      setFreshIds(new Set(rows.filter((r) => !known.current.has(r.id)).map((r) => r.id)));
+      setFreshIds(new Set(rows.filter((r) => !known.current.has(r._id)).map((r) => r._id)));
       known.current = new Set();
     }
   }, [rows, q.isPlaceholderData]);
@@ -253,10 +247,10 @@ function Listing({ view, patch, span, names, filters }: PartProps & {
   const onPick = useCallback((log: string, range: boolean) => {
     setPicked((was) => {
       const next = new Set(was);
-      const a = rows.findIndex((r) => r.id === lastPick.current);
-      const b = rows.findIndex((r) => r.id === log);
+      const a = rows.findIndex((r) => r._id === lastPick.current);
+      const b = rows.findIndex((r) => r._id === log);
       if (range && a >= 0) {
-        rows.slice(Math.min(a, b), Math.max(a, b) + 1).forEach((r) => next.add(r.id));
+        rows.slice(Math.min(a, b), Math.max(a, b) + 1).forEach((r) => next.add(r._id));
       } else if (!next.delete(log)) {
         next.add(log);
       }
@@ -266,14 +260,14 @@ function Listing({ view, patch, span, names, filters }: PartProps & {
   }, [rows]);
 
   const step = (by: number): void => {
-    const from = rows.findIndex((r) => r.id === (view.log ?? current));
+    const from = rows.findIndex((r) => r._id === (view.log ?? current));
     const to = rows[Math.max(0, Math.min(rows.length - 1, from + by))];
     if (to) {
-      setCurrent(to.id);
+      setCurrent(to._id);
       if (view.log) {
-        patch({ log: to.id }, { replace: true });
+        patch({ log: to._id }, { replace: true });
       } else {
-        requestAnimationFrame(() => focusRow(to.id));
+        requestAnimationFrame(() => focusRow(to._id));
       }
     }
   };
@@ -295,7 +289,7 @@ function Listing({ view, patch, span, names, filters }: PartProps & {
     }
   }, [q]);
 
-  const at = rows.findIndex((r) => r.id === view.log);
+  const at = rows.findIndex((r) => r._id === view.log);
   const last = q.data?.pages.at(-1);
   const [groupsOn, setGroupsOn] = useState(true);
   return (
@@ -325,7 +319,7 @@ function Listing({ view, patch, span, names, filters }: PartProps & {
                 picked={picked} fresh={freshIds} sort={view.sort} stale={q.isPlaceholderData}
                 total={last?.page.has_more ? -1 : rows.length + 1} onOpen={onOpen} onCurrent={setCurrent}
                 onPick={onPick} onNearEnd={nearEnd}
-                onPickAll={(on) => setPicked(on ? new Set(rows.map((r) => r.id)) : new Set())}
+                onPickAll={(on) => setPicked(on ? new Set(rows.map((r) => r._id)) : new Set())}
                 onSort={() => patch({ sort: view.sort === "time" ? "-time" : "time" })} />}
       </Boundary>
       {rows.length > 0 ? (
@@ -338,7 +332,7 @@ function Listing({ view, patch, span, names, filters }: PartProps & {
                   : <span>End of the range.</span>}
           {last?.searched_to && last.page.has_more ? <span>Searched back to {agoText(Date.parse(last.searched_to), Date.now())}.</span> : null}
         </div>) : null}
-      <SelectionBar rows={rows.filter((r) => picked.has(r.id))} columns={columns} names={names}
+      <SelectionBar rows={rows.filter((r) => picked.has(r._id))} columns={columns} names={names}
         clear={() => setPicked(new Set())} />
       {view.log ? <Drawer id={view.log} names={names} part={view.part} close={close}
         onPart={(part) => patch({ part }, { replace: true })}

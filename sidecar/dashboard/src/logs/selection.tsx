@@ -20,7 +20,7 @@ export function SelectionBar({ rows, columns, names, clear }: {
   }
   const csv = (): void => saveFile(`logs-${stamp()}.csv`, "text/csv",
     csvText(["id", ...columns.map((c) => c.key)],
-      rows.map((r) => [r.id, ...columns.map((c) => c.text(r, names))])));
+      rows.map((r) => [r._id, ...columns.map((c) => c.text(r, names))])));
   return (
     <div className="selbar" role="region" aria-label="Selection">
       <span className="strong">{count(rows.length)} selected</span>

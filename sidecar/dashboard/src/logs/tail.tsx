@@ -50,9 +50,9 @@ export function Tail({ view, names, filters, patch }: {
       setError(null);
       setMissed(0);
       setRows((was) => {
-        const have = new Map(was.map((l) => [l.id, l]));
-        p.data.forEach((l) => have.set(l.id, l));
-        return [...have.values()].sort((a, b) => a.id < b.id ? 1 : -1).slice(0, ROWS);
+        const have = new Map(was.map((l) => [l._id, l]));
+        p.data.forEach((l) => have.set(l._id, l));
+        return [...have.values()].sort((a, b) => a._id < b._id ? 1 : -1).slice(0, ROWS);
       });
     } catch (e) {
       setError((e as Error).message);

@@ -1,16 +1,16 @@
 import type { ReactNode } from "react";
 import { Link } from "react-router";
 import type { Summary } from "../api/types";
-import { change, count, millis, percent, rate, short } from "../lib/numbers";
+import { change, count, millis, percent, short, rateText } from "../lib/numbers";
 import { viewPath, type View } from "../lib/view";
 import { Failure, Skeleton } from "../ui/parts";
 
 type Worse = "up" | "down" | "never";
 
 /* The number, how it changed, and its course over the range. */
-export function Tiles({ view, data, error, retry, stale, spanMs }: {
+export function Tiles({ view, data, error, retry, stale }: {
   view: View; data: Summary | undefined; error: unknown; retry: () => void;
-  stale: boolean; spanMs: number;
+  stale: boolean;
 }) {
   if (error && !data) {
     return <div className="card"><Failure title="Totals" error={error} retry={retry} /></div>;
@@ -24,34 +24,39 @@ export function Tiles({ view, data, error, retry, stale, spanMs }: {
       </div>
     );
   }
+  const now = data.total;
   const was = data.previous;
-  const total = data.ok + data.fail;
+  const total = now.ok + now.fail;
   const status = (s: string): string => viewPath({ ...view, log: null,
     tab: view.tab === "errors" ? "api" : view.tab,
     tokens: [...view.tokens.filter((t) => !(t.kind === "filter" && t.name === "status")),
       { kind: "filter", name: "status", op: "eq", not: false, value: s }] });
-  const s = data.series;
+  const cells = data.sparkline.cells;
+  const late = data.sparkline.latency_ms?.map((l) => l?.[1] ?? 0);
   const more = data.partial ? "+" : "";
   return (
     <section className={`tiles${stale ? " stale" : ""}`} aria-label="Totals of the range">
-      <Tile label="Succeeded" mark={"\u2713"} color="var(--ok)" value={short(data.ok) + more}
-        title={count(data.ok)} to={status("SUCCESS")}
-        delta={was ? change(data.ok, was.ok) : null} worse="never"
-        spark={<Spark values={s.map((b) => b.ok)} color="var(--ok)" />} />
-      <Tile label="Failed" mark={"\u2715"} color="var(--fail)" value={short(data.fail) + more}
-        title={count(data.fail)} small={percent(data.fail, total)} to={status("FAIL")}
-        delta={was ? change(data.fail, was.fail) : null} worse="up"
-        spark={<Spark values={s.map((b) => b.fail)} color="var(--fail)" />} />
-      <Tile label="Pending now" mark={"\u25f7"} color="var(--pending)" value={short(data.pending)}
-        title={count(data.pending)} to={status("PENDING")} note="waiting for their time" />
-      <Tile label="Retrying now" mark={"\u21bb"} color="var(--retry)" value={short(data.retrying)}
-        title={count(data.retrying)} to={status("RETRYING")} note="failed, will be tried again" />
-      <Tile label="Rate" value={rate(total, spanMs)} small="/s" note={`${count(total)}${more} in the range`}
-        spark={<Spark values={s.map((b) => b.ok + b.fail)} color="var(--neutral)" />} />
-      <Tile label="Latency p95" value={millis(data.p95_ms)} small={`p50 ${millis(data.p50_ms)}`}
-        delta={was && data.p95_ms !== null && was.p95_ms !== null
-          ? change(data.p95_ms, was.p95_ms) : null} worse="up"
-        spark={<Spark values={s.map((b) => b.p95_ms ?? 0)} color="var(--neutral)" />} />
+      <Tile label="Succeeded" mark={"\u2713"} color="var(--ok)" value={short(now.ok) + more}
+        title={count(now.ok)} to={status("SUCCESS")} delta={change(now.ok, was.ok)} worse="never"
+        spark={<Spark values={cells.map(([ok]) => ok)} color="var(--ok)" />} />
+      <Tile label="Failed" mark={"\u2715"} color="var(--fail)" value={short(now.fail) + more}
+        title={count(now.fail)} small={percent(now.fail, total)} to={status("FAIL")}
+        delta={change(now.fail, was.fail)} worse="up"
+        spark={<Spark values={cells.map(([, fail]) => fail)} color="var(--fail)" />} />
+      <Tile label="Pending now" mark={"\u25f7"} color="var(--pending)"
+        value={short(data.in_flight.pending)} title={count(data.in_flight.pending)}
+        to={status("PENDING")} note="waiting for their time" />
+      <Tile label="Retrying now" mark={"\u21bb"} color="var(--retry)"
+        value={short(data.in_flight.retrying)} title={count(data.in_flight.retrying)}
+        to={status("RETRYING")} note="will be tried again" />
+      <Tile label="Rate" value={rateText(data.rate_per_s)} small="/s"
+        note={`${count(total)}${more} in the range`}
+        spark={<Spark values={cells.map(([ok, fail]) => ok + fail)} color="var(--neutral)" />} />
+      <Tile label="Latency p95" value={millis(now.latency_ms.p95)}
+        small={`p50 ${millis(now.latency_ms.p50)}`} worse="up"
+        delta={now.latency_ms.p95 !== null && was.latency_ms.p95 !== null
+          ? change(now.latency_ms.p95, was.latency_ms.p95) : null}
+        spark={late ? <Spark values={late} color="var(--neutral)" /> : null} />
     </section>
   );
 }

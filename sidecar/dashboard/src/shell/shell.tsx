@@ -1,5 +1,5 @@
 import { Menu, Modal } from "@mantine/core";
-import { useEffect, useState, type ReactNode } from "react";
+import { useEffect, useMemo, useState, type ReactNode } from "react";
 import { NavLink, useLocation, useNavigate } from "react-router";
 import { request } from "../api/client";
 import { queryClient } from "../api/queries";
@@ -17,8 +17,8 @@ const NAV = [
   { to: "/logs/api", under: "/log", label: "Logs", right: "" },
   { to: "/config/integrations", under: "/config", label: "Configuration", right: "" },
   { to: "/dead-letters", under: "/dead-letters", label: "Dead letters", right: "" },
-  { to: "/audit", under: "/audit", label: "Audit", right: "audit:read" },
-  { to: "/system", under: "/system", label: "System", right: "" },
+  { to: "/audit", under: "/audit", label: "Audit", right: "audit" },
+  { to: "/system", under: "/system", label: "System", right: "platform" },
 ] as const;
 
 const LIVE_TEXT = {
@@ -49,7 +49,7 @@ export function Shell({ children }: { children: ReactNode }) {
   useEffect(() => startLive(), []);
   useKeys({ "?": () => setHelp(true) });
 
-  const items = NAV.filter((n) => n.right === "" || can(me, n.right) || me.role === "admin");
+  const items = NAV.filter((n) => n.right === "" || can(me, n.right));
   const active = (under: string): boolean => at.startsWith(under);
 
   const signOut = async (): Promise<void> => {
@@ -100,10 +100,9 @@ export function Shell({ children }: { children: ReactNode }) {
           </Menu.Target>
           <Menu.Dropdown>
             <div style={{ padding: "6px 12px" }}>
-              <div className="strong clip">{me.key.name}</div>
+              <div className="strong clip">{me.name}</div>
               <div className="muted" style={{ fontSize: 13 }}>
-                {me.role}, {me.org_id === 0 ? "platform"
-                  : me.orgs.find((o) => o.id === me.org_id)?.name ?? `org ${me.org_id}`}
+                {me.role}, {me.org_id === 0 ? "all organisations" : `organisation ${me.org_id}`}
               </div>
             </div>
             <Menu.Divider />
@@ -143,17 +142,18 @@ function SchemeButton() {
 function ZoneMenu() {
   const { zone } = usePrefs();
   const shown = useZone();
-  const me = useSession();
   const now = Date.now();
-  const zones = [...new Set(me.labs.map((l) => l.time_zone).filter((z): z is string => !!z))]
-    .filter((z) => z !== "UTC").slice(0, 12);
+  const [find, setFind] = useState("");
+  const zones = useMemo(() => find.trim().length < 2 ? []
+    : Intl.supportedValuesOf("timeZone").filter((z) =>
+      z.toLowerCase().replace(/_/g, " ").includes(find.trim().toLowerCase())).slice(0, 8), [find]);
   const item = (value: string, label: string) => (
     <Menu.Item key={value} onClick={() => setPrefs({ zone: value })}
       aria-current={zone === value ? "true" : undefined}
       rightSection={zone === value ? <span aria-hidden="true">{"\u2713"}</span> : null}>{label}</Menu.Item>
   );
   return (
-    <Menu position="bottom-end">
+    <Menu position="bottom-end" width={300} onClose={() => setFind("")}>
       <Menu.Target>
         <button type="button" className="iconbtn wide-only" title={`Times are in ${shown}`}
           aria-label={`Time zone: ${shown}`}>
@@ -164,6 +164,12 @@ function ZoneMenu() {
         <Menu.Label>Show times in</Menu.Label>
         {item("local", `This computer's zone (${browserZone()})`)}
         {item("UTC", "UTC")}
+        {zone !== "local" && zone !== "UTC" ? item(zone, zone) : null}
+        <div style={{ padding: 4 }}>
+          <input className="field" style={{ width: "100%" }} aria-label="Find a zone" placeholder="Find a zone: Kolkata"
+            value={find} onChange={(e) => setFind(e.currentTarget.value)}
+            onKeyDown={(e) => e.key.length === 1 && e.stopPropagation()} />
+        </div>
         {zones.map((z) => item(z, z))}
       </Menu.Dropdown>
     </Menu>
