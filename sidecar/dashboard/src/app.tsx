@@ -1,9 +1,7 @@
-import { useMantineColorScheme } from "@mantine/core";
 import { lazy, Suspense, useEffect, useState } from "react";
 import { Navigate, Route, Routes } from "react-router";
 import { ApiError, setUnauthorized } from "./api/client";
 import { queryClient, useMe } from "./api/queries";
-import { usePrefs } from "./prefs";
 import { SignIn } from "./shell/signin";
 import { Shell } from "./shell/shell";
 import { Boundary } from "./ui/boundary";
@@ -21,10 +19,6 @@ const Configuration = lazy(() => import("./admin/configuration"));
 export function App() {
   const me = useMe();
   const [ended, setEnded] = useState(false);
-  const { scheme } = usePrefs();
-  const { setColorScheme } = useMantineColorScheme();
-
-  useEffect(() => setColorScheme(scheme), [scheme, setColorScheme]);
 
   useEffect(() => setUnauthorized(() => {
     setEnded(true);

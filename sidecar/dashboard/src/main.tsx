@@ -11,14 +11,14 @@ import { BrowserRouter } from "react-router";
 import { App } from "./app";
 import { queryClient } from "./api/queries";
 import { nonce } from "./nonce";
-import { SchemeSync } from "./shell/scheme";
+import { schemeManager } from "./shell/scheme";
 import { cssVariables, theme } from "./theme";
 
 createRoot(document.getElementById("root")!).render(
   <StrictMode>
     <MantineProvider theme={theme} cssVariablesResolver={cssVariables}
       defaultColorScheme="auto" getStyleNonce={() => nonce}
-      colorSchemeManager={SchemeSync}>
+      colorSchemeManager={schemeManager}>
       <QueryClientProvider client={queryClient}>
         <BrowserRouter basename="/dashboard">
           <App />

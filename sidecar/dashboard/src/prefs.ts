@@ -45,10 +45,13 @@ export function setPrefs(patch: Partial<Prefs>): void {
 }
 
 export function usePrefs(): Prefs {
-  return useSyncExternalStore((f) => {
-    listeners.add(f);
-    return () => listeners.delete(f);
-  }, () => current);
+  return useSyncExternalStore(watchPrefs, () => current);
+}
+
+/* Calls F after each change; the result ends it. */
+export function watchPrefs(f: () => void): () => void {
+  listeners.add(f);
+  return () => listeners.delete(f);
 }
 
 export function getPrefs(): Prefs {

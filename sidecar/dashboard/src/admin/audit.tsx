@@ -1,3 +1,48 @@
-export default function Screen() {
-  return <main className="page narrow"><div className="page-head"><h1>audit</h1></div></main>;
+import { useState } from "react";
+import { visibleLine } from "../lib/escape";
+import { AttemptDiff } from "../detail/attempt-diff";
+import { Time } from "../ui/parts";
+import { List, type Col } from "./table";
+
+interface Entry {
+  id: string;
+  at: string;
+  action: string;
+  target: { type: string; id: string };
+  actor: { key_id: string; name: string; role: string; org_id: number; session: boolean };
+  ip: string;
+  request_id: string;
+  reason: string | null;
+  detail: { before?: unknown; after?: unknown } | null;
+}
+
+/* Who did what to which thing, and what it changed. */
+export default function AuditScreen() {
+  const [open, setOpen] = useState<string | null>(null);
+  const cols: Col<Entry>[] = [
+    { head: "Time", cell: (e) => <Time at={e.at} /> },
+    { head: "Who", cell: (e) => <>{visibleLine(e.actor.name || e.actor.key_id)} <span className="muted">{e.actor.role}{e.actor.session ? "" : ", by API"}</span></> },
+    { head: "What", cell: (e) => <span className="strong">{visibleLine(e.action)}</span> },
+    { head: "Target", cell: (e) => <><span className="muted">{e.target.type}</span>{" "}
+      <span className="mono" style={{ overflowWrap: "anywhere" }}>{visibleLine(e.target.id ?? "")}</span></> },
+    { head: "Reason", cell: (e) => visibleLine(e.reason ?? "") },
+    { head: "From", cell: (e) => <span className="mono">{e.ip}</span> },
+    { head: "Change", cell: (e) => e.detail ? (
+      <>
+        <button type="button" className="iconbtn" aria-expanded={open === e.id}
+          onClick={() => setOpen(open === e.id ? null : e.id)}>{open === e.id ? "Hide" : "Show"}</button>
+        {open === e.id ? <div style={{ width: "min(460px, 60vw)", marginTop: 6 }}>
+          <AttemptDiff a={JSON.stringify(e.detail.before ?? null, null, 2)}
+            b={JSON.stringify("after" in e.detail ? e.detail.after : e.detail, null, 2)} label={`Change by ${e.action}`} /></div> : null}
+      </>) : null },
+  ];
+  return (
+    <main className="page narrow">
+      <div className="page-head"><h1>Audit</h1><span className="muted">Every change by a person, newest first.</span></div>
+      <section className="card" aria-label="Audit log">
+        <List<Entry> path="/audit" cols={cols} rowKey={(e) => e.id} label="Audit entries"
+          empty={<p>Sign-ins, changes and looks at bodies appear here.</p>} />
+      </section>
+    </main>
+  );
 }

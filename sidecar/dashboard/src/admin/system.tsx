@@ -1,3 +1,73 @@
-export default function Screen() {
-  return <main className="page narrow"><div className="page-head"><h1>system</h1></div></main>;
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { Link } from "react-router";
+import { json } from "../api/client";
+import { bytesText } from "../lib/body";
+import { visibleLine } from "../lib/escape";
+import { count } from "../lib/numbers";
+import { spanText } from "../lib/time";
+import { Failure, Loading, Time } from "../ui/parts";
+
+interface System {
+  as_of: string;
+  uptime_s: number;
+  resident_bytes: number | null;
+  store: { kind: string; up: boolean; logs?: number; bytes?: number; dead_letters?: number; oldest_at?: string | null };
+  drain: null | { read: number; stored: number; same: number; dead: number; errors: number; reclaimed: number;
+    batches: number; lag: number; pending: number; redis_up: boolean; store_up: boolean; last_progress_at: string | null };
+  api: { ok: number; client_errors: number; server_errors: number; auth_failures: number; partial_queries: number; live_clients: number };
+  alerts: { code: string; detail: string }[];
+}
+
+function Up({ up }: { up: boolean }) {
+  return <span className="status" data-s={up ? "SUCCESS" : "FAIL"}><i aria-hidden="true">{up ? "\u2713" : "\u2715"}</i>{up ? "up" : "down"}</span>;
+}
+
+/* Is everything well, and if not, which part. */
+export default function SystemScreen() {
+  const q = useQuery({ queryKey: ["system"], refetchInterval: 5000, staleTime: 0, placeholderData: keepPreviousData,
+    queryFn: ({ signal }) => json<System>("/system", { signal }) });
+  const s = q.data;
+  return (
+    <main className="page narrow">
+      <div className="page-head"><h1>System</h1>
+        {s ? <span className="muted">as of <Time at={s.as_of} form="ago" />, read every 5 seconds</span> : null}</div>
+      {q.error ? <div className="card" style={{ marginBottom: 12 }}><Failure title="System" error={q.error} retry={() => void q.refetch()} /></div> : null}
+      {!s ? q.error ? null : <Loading rows={10} /> : (
+        <div className="stack">
+          {s.alerts.length === 0
+            ? <div className="card" style={{ padding: "10px 14px" }}><span className="status" data-s="SUCCESS"><i aria-hidden="true">{"\u2713"}</i>No alerts</span></div>
+            : s.alerts.map((a) => (
+              <div className="errbox" role="alert" key={a.code}><span className="code">{visibleLine(a.code)}</span> {visibleLine(a.detail)}{" "}
+                {a.code === "dead_letters" ? <Link to="/dead-letters">Look at them</Link> : null}</div>))}
+          <div className="split">
+            <Box title="Store" up={s.store.up} facts={[
+              ["Kind", s.store.kind], ["Logs", s.store.logs === undefined ? "unknown" : count(s.store.logs)],
+              ["Size", bytesText(s.store.bytes)], ["Oldest log", s.store.oldest_at ? <Time at={s.store.oldest_at} /> : "\u2013"],
+              ["Dead letters", s.store.dead_letters === undefined ? "unknown" : count(s.store.dead_letters)]]} />
+            {s.drain ? <Box title="Drain" up={s.drain.redis_up && s.drain.store_up} facts={[
+              ["Waiting in Redis", count(s.drain.lag)], ["Taken, not stored yet", count(s.drain.pending)],
+              ["Read", count(s.drain.read)], ["Stored", count(s.drain.stored)], ["Seen before", count(s.drain.same)],
+              ["Dead", count(s.drain.dead)], ["Errors", count(s.drain.errors)], ["Taken over", count(s.drain.reclaimed)],
+              ["Batches", count(s.drain.batches)],
+              ["Last progress", s.drain.last_progress_at ? <Time at={s.drain.last_progress_at} form="ago" /> : "none yet"]]} />
+              : <Box title="Drain" up={null} facts={[["Runs", "in another process"]]} />}
+            <Box title="API" up={true} facts={[
+              ["Up for", spanText(s.uptime_s * 1000)], ["Memory", bytesText(s.resident_bytes)],
+              ["Answered", count(s.api.ok)], ["Refused (4xx)", count(s.api.client_errors)], ["Failed (5xx)", count(s.api.server_errors)],
+              ["Wrong keys", count(s.api.auth_failures)], ["Queries cut by the deadline", count(s.api.partial_queries)],
+              ["Live streams", count(s.api.live_clients)]]} />
+          </div>
+        </div>)}
+    </main>
+  );
+}
+
+function Box({ title, up, facts }: { title: string; up: boolean | null; facts: [string, React.ReactNode][] }) {
+  return (
+    <section className="card" aria-label={title}>
+      <header><h2>{title}</h2>{up === null ? null : <Up up={up} />}</header>
+      <table className="plain"><tbody>{facts.map(([k, v]) => (
+        <tr key={k}><th scope="row" style={{ position: "static", fontWeight: 400, fontSize: 13 }}>{k}</th><td className="num">{v}</td></tr>))}</tbody></table>
+    </section>
+  );
 }

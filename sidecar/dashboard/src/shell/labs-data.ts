@@ -1,26 +1,42 @@
 import { useQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { json } from "../api/client";
-import type { Heatmap } from "../api/types";
-import { DAY } from "../lib/time";
-import { useSession } from "./me";
+import type { Page } from "../api/types";
 
-const NO_LABS: number[] = [];
+export interface Lab { id: number; name: string; org_id: number; time_zone?: string | null }
+export interface Org { id: number; name: string }
 
-/* The labs that the key names, else those with traffic in the last 30 days. */
-export function useLabs(): number[] {
-  const me = useSession();
-  const day = Math.floor(Date.now() / DAY) * DAY;
-  const q = useQuery({ queryKey: ["labs", day], enabled: me.lab_ids === null, staleTime: 5 * 60_000,
-    retry: false,
-    queryFn: ({ signal }) => json<Heatmap>("/heatmap", { signal, params: [["by", "lab"], ["limit", "200"],
-      ["from", new Date(day - 29 * DAY).toISOString()], ["to", new Date(day + DAY).toISOString()]] }) });
-  return useMemo(() => me.lab_ids ?? (q.data ? q.data.rows
-    .filter((r) => !r.other && r.key !== null && /^\d+$/.test(r.key))
-    .map((r) => Number(r.key)).sort((a, b) => a - b) : NO_LABS), [me.lab_ids, q.data]);
+const NO_LABS: Lab[] = [];
+const NO_ORGS: Org[] = [];
+
+async function all<T>(path: string, signal: AbortSignal): Promise<T[]> {
+  const out: T[] = [];
+  let cursor = "";
+  for (let i = 0; i < 25; i++) {
+    const p: Page<T> = await json(path, { signal, params: [["limit", "200"],
+      ...(cursor ? [["cursor", cursor] as [string, string]] : [])] });
+    out.push(...p.data);
+    if (!p.page.has_more || !p.page.next) {
+      break;
+    }
+    cursor = p.page.next;
+  }
+  return out;
+}
+
+/* The labs that the key may see, by id. */
+export function useLabs(): Lab[] {
+  const q = useQuery({ queryKey: ["names", "/labs", "full"], staleTime: 5 * 60_000, retry: false,
+    queryFn: ({ signal }) => all<Lab>("/labs", signal) });
+  return useMemo(() => q.data ? [...q.data].sort((a, b) => a.id - b.id) : NO_LABS, [q.data]);
+}
+
+export function useOrgs(): Org[] {
+  return useQuery({ queryKey: ["names", "/orgs", "full"], staleTime: 5 * 60_000, retry: false,
+    queryFn: ({ signal }) => all<Org>("/orgs", signal) }).data ?? NO_ORGS;
 }
 
 export function useLabNames(): Map<string, string> {
   const labs = useLabs();
-  return useMemo(() => new Map(labs.map((id) => [String(id), `Lab ${id}`])), [labs]);
+  return useMemo(() => new Map(labs.map((l) => [String(l.id), l.name])), [labs]);
 }

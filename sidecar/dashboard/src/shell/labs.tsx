@@ -2,30 +2,36 @@ import { Menu } from "@mantine/core";
 import { useState } from "react";
 import { useView } from "../logs/use-view";
 import { Icon } from "../ui/icons";
-import { useLabs } from "./labs-data";
+import { useLabs, useOrgs } from "./labs-data";
 
-/* Narrows every number of the logs screen to one lab; it lives in the address. */
+/* Narrows every number of the logs screen to one lab or organisation; it lives
+ * in the address like any other filter. */
 export function LabSwitch() {
   const all = useLabs();
+  const orgs = useOrgs();
   const { view, onLogs, patch } = useView();
   const [find, setFind] = useState("");
-  const now = view.tokens.find((t) =>
-    t.kind === "filter" && t.name === "lab_id" && !t.not && t.op === "eq");
-  const lab = now?.kind === "filter" ? now.value : null;
-  if (!onLogs || (all.length === 0 && lab === null)) {
+  const value = (name: string): string | null => {
+    const t = view.tokens.find((x) => x.kind === "filter" && x.name === name && !x.not && x.op === "eq");
+    return t?.kind === "filter" ? t.value : null;
+  };
+  const lab = value("lab_id");
+  const org = value("org_id");
+  if (!onLogs || (all.length === 0 && orgs.length < 2 && lab === null && org === null)) {
     return null;
   }
-  const labs = all.filter((l) => String(l).includes(find.trim())).slice(0, 100);
-  const choose = (id: string | null): void => {
-    const rest = view.tokens.filter((t) => !(t.kind === "filter" && t.name === "lab_id"));
-    patch({ tokens: id === null ? rest
-      : [...rest, { kind: "filter", name: "lab_id", op: "eq", not: false, value: id }] });
-  };
-  const name = lab === null ? "All labs" : `Lab ${lab}`;
+  const like = find.trim().toLowerCase();
+  const labs = all.filter((l) => `${l.name} ${l.id}`.toLowerCase().includes(like)).slice(0, 100);
+  const choose = (name: "lab_id" | "org_id" | null, id: number): void => patch({ tokens: [
+    ...view.tokens.filter((t) => !(t.kind === "filter" && (t.name === "lab_id" || t.name === "org_id"))),
+    ...(name ? [{ kind: "filter" as const, name, op: "eq" as const, not: false, value: String(id) }] : [])] });
+  const name = lab !== null ? all.find((l) => String(l.id) === lab)?.name ?? `Lab ${lab}`
+    : org !== null ? orgs.find((o) => String(o.id) === org)?.name ?? `Organisation ${org}` : "All labs";
+  const owners = [...new Set(labs.map((l) => l.org_id))];
   return (
-    <Menu position="bottom-end" width={220} onClose={() => setFind("")}>
+    <Menu position="bottom-end" width={280} onClose={() => setFind("")}>
       <Menu.Target>
-        <button type="button" className={`iconbtn${lab === null ? "" : " on"}`} aria-label={`Lab: ${name}`}>
+        <button type="button" className={`iconbtn${name === "All labs" ? "" : " on"}`} aria-label={`Lab: ${name}`}>
           <span className="clip" style={{ maxWidth: 130 }}>{name}</span><Icon name="down" size={12} />
         </button>
       </Menu.Target>
@@ -37,10 +43,17 @@ export function LabSwitch() {
           </div>
         ) : null}
         <div style={{ maxHeight: 320, overflowY: "auto" }}>
-          <Menu.Item onClick={() => choose(null)}>All labs</Menu.Item>
-          {labs.map((l) => (
-            <Menu.Item key={l} onClick={() => choose(String(l))}
-              aria-current={String(l) === lab ? "true" : undefined}>{`Lab ${l}`}</Menu.Item>))}
+          <Menu.Item onClick={() => choose(null, 0)}>All labs</Menu.Item>
+          {owners.map((o) => (
+            <div key={o} role="none">
+              {orgs.length > 1
+                ? <Menu.Item onClick={() => choose("org_id", o)}><b>{orgs.find((x) => x.id === o)?.name ?? `Organisation ${o}`}</b></Menu.Item>
+                : null}
+              {labs.filter((l) => l.org_id === o).map((l) => (
+                <Menu.Item key={l.id} onClick={() => choose("lab_id", l.id)}
+                  aria-current={String(l.id) === lab ? "true" : undefined}
+                  rightSection={<span className="muted">{l.id}</span>}>{l.name}</Menu.Item>))}
+            </div>))}
         </div>
       </Menu.Dropdown>
     </Menu>

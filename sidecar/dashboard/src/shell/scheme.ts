@@ -1,12 +1,20 @@
 /* Mantine's view of the colour scheme; the value itself lives in prefs. */
 
 import type { MantineColorSchemeManager } from "@mantine/core";
-import { getPrefs, setPrefs } from "../prefs";
+import { getPrefs, setPrefs, watchPrefs } from "../prefs";
 
-export const SchemeSync: MantineColorSchemeManager = {
+let stop: () => void = () => undefined;
+
+export const schemeManager: MantineColorSchemeManager = {
   get: () => getPrefs().scheme,
-  set: (scheme) => setPrefs({ scheme }),
-  subscribe: () => undefined,
-  unsubscribe: () => undefined,
+  set: (scheme) => {
+    if (scheme !== getPrefs().scheme) {
+      setPrefs({ scheme });
+    }
+  },
+  subscribe: (update) => {
+    stop = watchPrefs(() => update(getPrefs().scheme));
+  },
+  unsubscribe: () => stop(),
   clear: () => setPrefs({ scheme: "auto" }),
 };

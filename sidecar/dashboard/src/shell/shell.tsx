@@ -15,8 +15,8 @@ import { ShortcutSheet } from "./shortcuts";
 
 const NAV = [
   { to: "/logs/api", under: "/log", label: "Logs", right: "" },
-  { to: "/config/integrations", under: "/config", label: "Configuration", right: "" },
-  { to: "/dead-letters", under: "/dead-letters", label: "Dead letters", right: "" },
+  { to: "/config/developers", under: "/config", label: "Configuration", right: "" },
+  { to: "/dead-letters", under: "/dead-letters", label: "Dead letters", right: "platform" },
   { to: "/audit", under: "/audit", label: "Audit", right: "audit" },
   { to: "/system", under: "/system", label: "System", right: "platform" },
 ] as const;

@@ -86,11 +86,11 @@ export function Failure({ error, retry, title }:
     <div className="state err" role="alert">
       <h3>{title ? `${title}: ${p.title}` : p.title}</h3>
       {p.detail && p.detail !== p.title ? <p>{p.detail}</p> : null}
-      {"errors" in p && p.errors ? (
+      {"errors" in p && p.errors && p.errors.length > 0 ? (
         <ul>{p.errors.map((e, i) => (
           <li key={i}><code className="mono">{e.parameter ?? e.pointer}</code> {e.detail}</li>))}</ul>
       ) : null}
-      {HINTS[p.status] ? <p>{HINTS[p.status]}</p> : null}
+      {HINTS[p.status] && !(p.status === 404 && p.detail) ? <p>{HINTS[p.status]}</p> : null}
       {"request_id" in p && p.request_id
         ? <p className="mono">request {p.request_id}</p> : null}
       {retry ? (
