@@ -8,12 +8,12 @@ interface Entry {
   id: string;
   at: string;
   action: string;
-  target: { type: string; id: string };
-  actor: { key_id: string; name: string; role: string; org_id: number; session: boolean };
-  ip: string;
-  request_id: string;
-  reason: string | null;
-  detail: { before?: unknown; after?: unknown } | null;
+  target: { type: string; id: string } | string;        /* text: by the command line */
+  actor: { key_id: string; name: string; role: string; org_id: number; session: boolean } | string;
+  ip?: string;
+  request_id?: string;
+  reason?: string | null;
+  detail?: { before?: unknown; after?: unknown } | null;
 }
 
 /* Who did what to which thing, and what it changed. */
@@ -21,12 +21,16 @@ export default function AuditScreen() {
   const [open, setOpen] = useState<string | null>(null);
   const cols: Col<Entry>[] = [
     { head: "Time", cell: (e) => <Time at={e.at} /> },
-    { head: "Who", cell: (e) => <>{visibleLine(e.actor.name || e.actor.key_id)} <span className="muted">{e.actor.role}{e.actor.session ? "" : ", by API"}</span></> },
+    { head: "Who", cell: (e) => typeof e.actor === "string" ? <>{visibleLine(e.actor)} <span className="muted">command line</span></>
+      : <>{visibleLine(e.actor.name || e.actor.key_id)} <span className="muted">{e.actor.role}{e.actor.session ? "" : ", by API"}</span></> },
     { head: "What", cell: (e) => <span className="strong">{visibleLine(e.action)}</span> },
-    { head: "Target", cell: (e) => <><span className="muted">{e.target.type}</span>{" "}
-      <span className="mono" style={{ overflowWrap: "anywhere" }}>{visibleLine(e.target.id ?? "")}</span></> },
+    { head: "Target", cell: (e) => {
+      const t = typeof e.target === "string" ? { type: "", id: e.target } : e.target;
+      return <><span className="muted">{t?.type}</span>{" "}
+        <span className="mono" style={{ overflowWrap: "anywhere" }}>{visibleLine(t?.id ?? "")}</span></>;
+    } },
     { head: "Reason", cell: (e) => visibleLine(e.reason ?? "") },
-    { head: "From", cell: (e) => <span className="mono">{e.ip}</span> },
+    { head: "From", cell: (e) => <span className="mono">{e.ip ?? ""}</span> },
     { head: "Change", cell: (e) => e.detail ? (
       <>
         <button type="button" className="iconbtn" aria-expanded={open === e.id}
