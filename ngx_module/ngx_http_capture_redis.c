@@ -25,6 +25,8 @@
 #define ERROR_LEN   256
 #define NAME_LEN    128
 
+#define SILENCE_LOOK_US 10000
+
 struct redis_addr {
     char  *host;                           /* NULL: unix socket */
     char  *path;
@@ -41,6 +43,8 @@ struct capture_redis {
     redisContext      *context;
     int                wakefd;
     _Atomic int64_t   *limit_us;
+    capture_silence_pt on_silence;
+    void              *silence_ctx;
 
     char               run_id[CAPTURE_RUN_ID + 1];
     int                has_waitaof;
@@ -414,6 +418,15 @@ capture_redis_name(struct capture_redis *r)
 
 /* Exchange */
 
+void
+capture_redis_on_silence(struct capture_redis *r, capture_silence_pt cb,
+    void *ctx)
+{
+    r->on_silence = cb;
+    r->silence_ctx = ctx;
+}
+
+
 static int
 exchange_failed(struct capture_redis *r, const char *what)
 {
@@ -427,9 +440,10 @@ exchange_wait(struct capture_redis *r, int64_t deadline, int sending)
 {
     struct pollfd  fds[2];
     uint64_t       count;
-    int64_t        now, limit, left;
+    int64_t        now, start, limit, left;
     int            n;
 
+    start = capture_mono_us();
     fds[0].fd = r->context->fd;
     fds[0].events = (short) (sending ? POLLIN | POLLOUT : POLLIN);
     fds[1].fd = r->wakefd;
@@ -442,6 +456,14 @@ exchange_wait(struct capture_redis *r, int64_t deadline, int sending)
 
         if (left <= 0) {
             return exchange_failed(r, "no answer in time");
+        }
+
+        if (r->on_silence != NULL) {
+            if (r->on_silence(r->silence_ctx, now - start)) {
+                return exchange_failed(r, "no answer while the ring fills");
+            }
+
+            left = left < SILENCE_LOOK_US ? left : SILENCE_LOOK_US;
         }
 
         n = poll(fds, 2, (int) ((left + 999) / 1000));

@@ -53,6 +53,14 @@ struct capture_redis *capture_redis_create(const struct capture_ship_conf *conf,
 void capture_redis_destroy(struct capture_redis *r);
 
 /*
+ * Asked about every 10 ms while an exchange waits, with the microseconds since
+ * it last heard anything.  Not 0: the exchange ends as if the time was up.
+ */
+typedef int (*capture_silence_pt)(void *ctx, int64_t silent_us);
+void capture_redis_on_silence(struct capture_redis *r, capture_silence_pt cb,
+    void *ctx);
+
+/*
  * Connects to the address after the last one that failed: AUTH, SELECT, INFO.
  * Returns 0, or -1 with a sentence in capture_redis_error.  At most about a
  * second for the connect, TIMEOUT for the rest; names may take longer.

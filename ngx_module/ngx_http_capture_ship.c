@@ -43,15 +43,17 @@
 #define MS              1000
 #define SECOND          1000000
 #define POLL_MS         50
+#define AWAY_POLL_MS    10                 /* with a ring that fills */
 #define BACKOFF_FIRST   (50 * MS)
 #define BACKOFF_MAX     (5 * SECOND)
 #define BUSY_WAIT       (100 * MS)
-#define FULL_WAIT_MAX   (30 * SECOND)
+#define FULL_WAIT_MAX   (4 * SECOND)
 #define DENIED_WAIT     (30 * SECOND)
 #define STOPPING_WAIT   (100 * MS)
 #define SCAN_PERIOD     (3 * SECOND)
 #define SPOOL_AFTER     (2 * SECOND)       /* of Redis taking nothing */
 #define SPOOL_RETRY     (500 * MS)         /* after the disk said no */
+#define PRESSED_AFTER   (50 * MS)          /* of silence in an exchange */
 #define FSYNC_PERIOD    (250 * MS)
 #define FOLD_PERIOD     SECOND
 #define PING_AFTER      (30 * SECOND)
@@ -420,7 +422,10 @@ ship_refused(struct capture_ship *ship, int64_t now)
     case CAPTURE_REPLY_FULL:
         ship->full = 1;
         ship_away(ship, now);
-        wait = min_us((int64_t) SECOND << (ship->fails < 5 ? ship->fails : 5),
+
+        /* what was freed meanwhile was used: more may be soon */
+        ship->fails = b->ok > 0 ? 0 : ship->fails;
+        wait = min_us((int64_t) SECOND << (ship->fails < 2 ? ship->fails : 2),
                       FULL_WAIT_MAX);
         ship_pause(ship, now, wait);
         ship->fails++;
@@ -542,6 +547,31 @@ ship_ping(struct capture_ship *ship, int64_t now)
 }
 
 
+/* So many quarters of the ring wait for an outcome or for Redis' disk. */
+static int
+ship_fills(struct capture_ship *ship, unsigned quarters)
+{
+    size_t  used, size;
+
+    capture_ring_usage(ship->ring, &used, &size);
+    return used > size / 4 * quarters;
+}
+
+
+/*
+ * An exchange that hears nothing ends early when the ring would overflow and
+ * the spool could take what waits.
+ */
+static int
+ship_pressed(void *ctx, int64_t silent_us)
+{
+    struct capture_ship  *ship = ctx;
+
+    return ship->spool != NULL && silent_us > PRESSED_AFTER
+           && capture_mono_us() >= ship->spool_us && ship_fills(ship, 2);
+}
+
+
 static uint64_t
 ship_held(struct capture_ship *ship)
 {
@@ -550,18 +580,28 @@ ship_held(struct capture_ship *ship)
 }
 
 
-/* The spool is read only while the ring is nearly empty. */
+/*
+ * The spool is read only while the ring is nearly empty.  A Redis that was full
+ * is asked with a record of the ring; without one only the spool can tell that
+ * it takes records again.
+ */
 static int
 ship_replays(struct capture_ship *ship)
 {
-    size_t  used, size;
+    uint64_t  waiting;
+    size_t    used, size;
 
-    if (ship->spool == NULL || ship->full || atomic_load(&ship->stopping)) {
+    if (ship->spool == NULL || atomic_load(&ship->stopping)) {
+        return 0;
+    }
+
+    waiting = capture_source_waiting(&ship->own);
+    if (ship->full && waiting > 0) {
         return 0;
     }
 
     capture_ring_usage(ship->ring, &used, &size);
-    used = capture_source_waiting(&ship->own) == 0 ? 0 : used;
+    used = waiting == 0 ? 0 : used;
     return used < size / 4;
 }
 
@@ -644,8 +684,6 @@ ship_send(struct capture_ship *ship, int64_t now)
 static int
 ship_must_spool(struct capture_ship *ship, int64_t now)
 {
-    size_t  used, size;
-
     if (ship->spool == NULL || now < ship->spool_us
         || capture_source_waiting(&ship->own) == 0)
     {
@@ -656,8 +694,8 @@ ship_must_spool(struct capture_ship *ship, int64_t now)
         return 1;
     }
 
-    capture_ring_usage(ship->ring, &used, &size);
-    return used > size / 4 * 3;
+    /* while Redis takes records, half may be what it has and is held */
+    return ship_fills(ship, ship->away_us != 0 ? 2 : 3);
 }
 
 
@@ -948,7 +986,9 @@ ship_sleep(struct capture_ship *ship, int64_t now)
     wait = POLL_MS * MS;
 
     if (ship->resume_us > now) {
-        wait = min_us(wait, ship->resume_us - now);
+        /* nobody wakes it: it looks whether the ring wants the spool */
+        wait = min_us(ship->spool != NULL ? AWAY_POLL_MS * MS : wait,
+                      ship->resume_us - now);
 
     } else if (ship->up && !capture_ring_sleep(ship->ring, ship->own.pos.seq))
     {
@@ -1191,6 +1231,8 @@ capture_ship_start(const struct capture_ship_conf *conf,
     if (encoder == NULL || ship->ring_dir == NULL || ship->redis == NULL) {
         goto failed;
     }
+
+    capture_redis_on_silence(ship->redis, ship_pressed, ship);
 
     if (ship->wakefd == -1) {
         what = "no eventfd";
