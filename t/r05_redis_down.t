@@ -11,7 +11,7 @@ use IDash;
 use Oracle;
 
 my $o = Oracle->scene('r05', nginx => {
-    http => 'capture_buffer 1m path={{ring}};'
+    http => 'capture_buffer 4m path={{ring}};'
         . ' capture_spool {{spool}} max=256m segment=1m;',
     server => 'location /off { proxy_http_version 1.1;'
         . ' proxy_set_header Connection ""; proxy_pass http://storm; }',
@@ -32,6 +32,7 @@ $redis->stop;
 sleep $away;
 my $status = $o->counters_add_up;
 ok($status->{spooled} > 0, 'records are in the spool')
+   
     or diag to_json($status);
 figure('r05.rss', sprintf('%.1f', (IDash::Process::rss($worker) - $rss) / 1e6),
     'MB more');
@@ -45,6 +46,7 @@ $o->verdict;
 wait_for(sub { $nginx->status->{spooled} == 0 });
 $status = $o->counters_add_up;
 is($status->{spooled}, 0, 'the spool is empty again');
-is($status->{dropped}, 0, 'nothing was dropped');
+is($status->{dropped}, 0, 'nothing was dropped')
+    or diag to_json($status);
 
 done_testing();

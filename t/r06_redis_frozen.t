@@ -15,7 +15,7 @@ my $redis = redis(aof => 1);
 my $proxy = proxy($redis->socket);
 my $nginx = Oracle->nginx(redis => $proxy->addr, http =>
     'capture_redis ' . $proxy->addr . ' timeout=1s;'
-    . ' capture_buffer 1m path={{ring}}; capture_spool {{spool}} segment=1m;');
+    . ' capture_buffer 4m path={{ring}}; capture_spool {{spool}} segment=1m;');
 my $d = Oracle->sidecar($redis);
 my $o = Oracle->new(name => 'r06', nginx => $nginx, redis => $redis,
     sidecar => $d);

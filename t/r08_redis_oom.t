@@ -12,7 +12,7 @@ use IDash;
 use Oracle;
 
 my $o = Oracle->scene('r08', redis => { maxmemory => '16mb' }, nginx => {
-    http => 'capture_buffer 1m path={{ring}};'
+    http => 'capture_buffer 2m path={{ring}};'
         . ' capture_spool {{spool}} max=512m segment=4m;',
 });
 my ($redis, $nginx, $d) = @$o{qw(redis nginx sidecar)};
@@ -36,6 +36,7 @@ figure('r08.heal_s', sprintf('%.1f', now() - $from), 's');
 
 $status = $o->counters_add_up;
 is($status->{spooled}, 0, 'the spool is empty again');
-is($status->{dropped}, 0, 'nothing was dropped');
+is($status->{dropped}, 0, 'nothing was dropped')
+    or diag to_json($status);
 
 done_testing();
