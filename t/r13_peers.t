@@ -31,7 +31,7 @@ $o->verdict;
 
 my ($read, $stored) = (0, 0);
 for my $peer (@peers) {
-    my $text = $peer->get('/metrics')->{body};
+    my $text = $peer->get("/api/v1/metrics", key => $peer->key)->{body};
     $read += $1 if $text =~ /^integrationd_drain_read_total(?:\{.*\})? (\d+)/m;
     $stored += $1
         if $text =~ /^integrationd_drain_stored_total(?:\{.*\})? (\d+)/m;

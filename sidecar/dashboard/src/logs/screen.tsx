@@ -92,7 +92,7 @@ export function LogsScreen() {
         <RangeBar range={view.range} onChange={(range) => patch({ range })} />
       </div>
       <Boundary>
-        <Tiles view={view} data={summary.data} error={summary.error} 
+        <Tiles view={view} data={summary.data} error={summary.error}
           retry={() => void summary.refetch()} stale={summary.isPlaceholderData} />
       </Boundary>
       <Panels view={view} span={span} names={names} summary={summary} onZoom={zoom} patch={patch} />
@@ -402,4 +402,3 @@ function Groups({ view, patch, span, filters, on, setOn }: PartProps & {
     </div>
   );
 }
-
