@@ -15,7 +15,6 @@ my $d = sidecar(redis => $redis, conf => { drain_min_idle => '1s',
     drain_reclaim => '500ms' });
 my $key = $d->key;
 my $sent = 0;
-my ($store) = $d->store =~ /^sqlite:(.*)/;
 
 send_records(50);
 all_there('to begin with');
@@ -64,16 +63,16 @@ all_there('connections cut');
 
 # -- the store --------------------------------------------------------------
 
-my $lock = lock_store();
+my $lock = $d->lock_store;
 send_records(100);
 select undef, undef, undef, 7;
 is($redis->call('XPENDING', 'idash:capture', 'integrationd')->[0] > 0, 1,
     'a locked store: the batch waits') or diag $d->tail;
-unlock_store($lock);
+$d->unlock_store($lock);
 all_there('store locked for longer than SQLite waits', 60);
 
 # an outage and restarts in it are no deliveries that count
-$lock = lock_store();
+$lock = $d->lock_store;
 send_records(30);
 for (1 .. 3) {
     select undef, undef, undef, 0.5;
@@ -82,14 +81,14 @@ for (1 .. 3) {
     $d->run;
 }
 select undef, undef, undef, 1;
-unlock_store($lock);
+$d->unlock_store($lock);
 wait_for(sub { eval { $d->get('/healthz')->{status} == 200 } }) or do {
     $d->stop;
     $d->run;
 };
 all_there('killed three times in an outage', 60);
 
-is(dead(), 0, 'no dead letters');
+is($d->dead_letters, 0, 'no dead letters');
 is($redis->call('XPENDING', 'idash:capture', 'integrationd')->[0], 0,
     'nothing pending');
 unlike($d->log_text, qr/ALERT/, 'no alerts');
@@ -132,27 +131,4 @@ sub like_log {
     wait_for(sub { $d->log_text =~ $re });
     like($d->log_text, $re, $name);
     return;
-}
-
-# Holds SQLite's write lock from a process of its own.
-sub lock_store {
-    my $pid = open my $fh, '|-', 'sqlite3', $store or die "sqlite3: $!";
-    $fh->autoflush(1);
-    print $fh ".timeout 5000\nBEGIN IMMEDIATE;\n.shell touch $store.locked\n";
-    wait_for(sub { -e "$store.locked" }) or die 'the store is not locked';
-    unlink "$store.locked";
-    return $fh;
-}
-
-sub unlock_store {
-    my ($fh) = @_;
-
-    print $fh "ROLLBACK;\n";
-    close $fh;
-    return;
-}
-
-sub dead {
-    my $n = `sqlite3 -readonly '$store' 'SELECT count(*) FROM dead_letter'`;
-    return $n + 0;
 }

@@ -174,6 +174,47 @@ sub kill9 { return $_[0]->stop('KILL') }
 sub freeze { kill 'STOP', $_[0]{pid}; return }
 sub thaw { kill 'CONT', $_[0]{pid}; return }
 
+# Holds SQLite's write lock from a process of its own, until unlock_store.
+sub lock_store {
+    my ($self) = @_;
+    my ($path) = $self->{store} =~ /^sqlite:(.*)/;
+
+    my $pid = open my $fh, '|-', 'sqlite3', $path or die "sqlite3: $!";
+    $fh->autoflush(1);
+    print $fh ".timeout 5000\nBEGIN IMMEDIATE;\n.shell touch $path.locked\n";
+    wait_for(sub { -e "$path.locked" }) or die "the store is not locked\n";
+    unlink "$path.locked";
+    return $fh;
+}
+
+sub unlock_store {
+    my ($self, $fh) = @_;
+
+    print $fh "ROLLBACK;\n";
+    close $fh;
+    return;
+}
+
+# What SQLite's own shell answers, read beside the writer.
+sub sql {
+    my ($self, $query) = @_;
+    my ($path) = $self->{store} =~ /^sqlite:(.*)/;
+
+    my $out = `sqlite3 -readonly -cmd '.timeout 5000' '$path' '$query'`;
+    chomp $out;
+    return $out;
+}
+
+# A counter of /metrics, such as drain_read; 0 before it is there.
+sub counter {
+    my ($self, $name) = @_;
+
+    my $text = $self->get('/metrics')->{body};
+    return $text =~ /^integrationd_${name}_total(?:\{.*\})? (\d+)/m ? $1 : 0;
+}
+
+sub dead_letters { return 0 + $_[0]->sql('SELECT count(*) FROM dead_letter') }
+
 sub clean_log {
     my ($self) = @_;
 
