@@ -1,7 +1,7 @@
 # Tests: prove runs all of them; its line is the last.
 
 .PHONY: test test-run test-mainline test-memcheck fuzz format format-check \
-    check bench
+    check docs bench
 
 # T= names one file or several; a C source means its program
 T           ?=
@@ -94,6 +94,10 @@ format:
 
 format-check:
 	.ci/check-format
+
+#: docs             man page and sample configuration from what integrationd has
+docs: sidecar
+	IDASH_BUILD=$(BUILD) mk/docs
 
 #: check            layers, format and documentation, without building tests
 check:

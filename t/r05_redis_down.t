@@ -32,7 +32,7 @@ $redis->stop;
 sleep $away;
 my $status = $o->counters_add_up;
 ok($status->{spooled} > 0, 'records are in the spool')
-   
+
     or diag to_json($status);
 figure('r05.rss', sprintf('%.1f', (IDash::Process::rss($worker) - $rss) / 1e6),
     'MB more');
