@@ -95,7 +95,7 @@ format:
 format-check:
 	.ci/check-format
 
-#: docs             man page and sample configuration from what integrationd has
+#: docs             man page, sample, openapi.yaml from what integrationd prints
 docs: sidecar
 	IDASH_BUILD=$(BUILD) mk/docs
 

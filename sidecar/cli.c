@@ -37,6 +37,8 @@ static const struct cli_command  commands[] = {
         { "keys", 'k', NULL, "Prints the reference of all keys instead." },
         { "sample", 's', NULL, "Prints a file of all defaults instead." },
         { "man", 0, NULL, "Prints the keys as the man page has them." },
+        { "integrations", 0, NULL, "Prints an integration's fields as "
+          "the API describes them." },
         OPTION_HELP, OPTIONS_END } },
     { "migrate", "", cli_migrate,
       "Brings the store to this version's form, and seeds a new one.",

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "cli_open.h"
+#include "integration.h"
 
 
 /* The directory of a file that will be made must be there. */
@@ -74,6 +75,11 @@ cli_check(struct cli *c)
 
     if (cli_value(c, "man") != NULL) {
         config_print_man();
+        return CLI_OK;
+    }
+
+    if (cli_value(c, "integrations") != NULL) {
+        integration_print_openapi();
         return CLI_OK;
     }
 

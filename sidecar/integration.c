@@ -659,24 +659,106 @@ integration_public(const json_t *stored)
 }
 
 
-void
-integration_print_reference(void)
+/* Every sentence of the table is a YAML scalar in quotes. */
+static void
+print_quoted(const char *key, const char *text)
 {
-    printf("| field | type | default | meaning |\n|---|---|---|---|\n");
+    (void) printf("          %s: \"", key);
 
-    for (size_t i = 0; i < NFIELDS; i++) {
-        static const char *const  types[] = { "text", "number", "true, false",
-            NULL, "secret", "jq program", "URL", "delays", "PEM" };
-        const struct field  *f = &fields[i];
-
-        printf("| `%s` | %s | %s%s%s | %s |\n", f->name,
-            f->type == F_WORD ? f->words : types[f->type],
-            f->standard == NULL || f->standard[0] == '\0' ? "" : "`",
-            f->standard == NULL ? "required" : f->standard,
-            f->standard == NULL || f->standard[0] == '\0' ? "" : "`", f->help);
+    for ( ; *text != '\0'; text++) {
+        (void) printf(*text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
     }
 
-    printf("| `headers` | list of pairs | | http: further headers. |\n");
+    (void) printf("\"\n");
+}
+
+
+static void
+print_number(const struct field *f)
+{
+    (void) printf("          type: integer\n          minimum: %lld\n",
+        (long long) f->min);
+
+    if (f->max != INT64_MAX) {
+        (void) printf("          maximum: %lld\n", (long long) f->max);
+    }
+
+    if (f->standard != NULL) {
+        (void) printf("          default: %s\n", f->standard);
+    }
+}
+
+
+static void
+print_word(const struct field *f)
+{
+    (void) printf("          enum: [");
+
+    for (const char *p = f->words; ; p++) {
+        size_t  n = strcspn(p, "|");
+
+        (void) printf("\"%.*s\"", (int) n, p);
+        p += n;
+
+        if (*p == '\0') {
+            break;
+        }
+
+        (void) printf(", ");
+    }
+
+    (void) printf("]\n          default: \"%s\"\n", f->standard);
+}
+
+
+static void
+print_text(const struct field *f)
+{
+    (void) printf("          type: string\n");
+
+    if (f->min > 0) {
+        (void) printf("          minLength: %lld\n", (long long) f->min);
+    }
+
+    (void) printf("          maxLength: %lld\n", (long long) f->max);
+
+    if (f->standard != NULL && f->standard[0] != '\0') {
+        (void) printf("          default: \"%s\"\n", f->standard);
+    }
+}
+
+
+void
+integration_print_openapi(void)
+{
+    for (size_t i = 0; i < NFIELDS; i++) {
+        const struct field  *f = &fields[i];
+
+        (void) printf("        %s:\n", f->name);
+        print_quoted("description", f->help);
+
+        switch (f->type) {
+        case F_INT:
+            print_number(f);
+            break;
+        case F_BOOL:
+            (void) printf("          type: boolean\n          default: %s\n",
+                f->standard);
+            break;
+        case F_WORD:
+            print_word(f);
+            break;
+        case F_SECRET:
+            (void) printf("          oneOf:\n"
+                "            - { type: string, maxLength: %lld }\n"
+                "            - { $ref: \"#/components/schemas/SecretSet\" }\n",
+                (long long) f->max);
+            break;
+        default:
+            print_text(f);
+            break;
+        }
+    }
 }
 
 

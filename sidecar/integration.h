@@ -112,7 +112,7 @@ must_check enum result integration_send(const struct integration *i,
     const struct secret *secret, const struct logdoc *d, struct send **out,
     const char **why);
 
-/* The reference of all fields, as a markdown table. */
-void integration_print_reference(void);
+/* The fields as members of a schema of sidecar/openapi.yaml. */
+void integration_print_openapi(void);
 
 #endif /* INTEGRATION_H */

@@ -57,6 +57,11 @@ my @keys = $sample =~ /^(?:# )?(\w+) = "/mg;
 my $reference = runs('check', '--keys');
 like($reference, qr/^\| `$_` \|/m, "reference of $_") for @keys;
 
+my ($fields) = read_file(root_dir() . '/sidecar/openapi.yaml')
+    =~ /^ +# fields of an integration\n(.*?)^ +# end of fields/ms;
+is($fields, runs('check', '--integrations'),
+    'openapi.yaml has the fields of an integration as they are');
+
 write_file($d->dir . '/bad', "store = \"sqlite:/nowhere/at/all/x.db\"\n");
 runs('check', '-c', $d->dir . '/bad');
 is($status, 2, 'a store whose directory is missing');
