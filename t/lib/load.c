@@ -5,9 +5,9 @@
  * from the moment when it was due.
  *
  *     load -a 127.0.0.1:8080 [-p path] [-r rate] [-n count] [-t seconds]
- *          [-c connections] [-b min:max body bytes] [-s seed] [-o file] [-k]
+ *          [-c connections] [-b min:max body bytes] [-s seed] [-o file] [-k] [-g]
  *
- * -k: a new connection each.  A line of the file: "seq id sha256 status us";
+ * -k: a new connection each.  -g: GET, without a body.  A line of the file: "seq id sha256 status us";
  * status 0 and id "-": no whole answer came.  A request that was written to a
  * kept connection and got not one byte back is sent again on a new one, as
  * clients do; it counts in "retried".  SIGTERM: no new request, then the end.
@@ -68,7 +68,7 @@ struct load {
     double        seconds;
     unsigned      nconns;
     size_t        body_min, body_max;
-    bool          no_keep;
+    bool          no_keep, get;
     uint64_t      random;
     FILE         *log;
 
@@ -163,16 +163,17 @@ load_compose(struct load *l, struct conn *c)
         size += load_random(l) % (l->body_max - l->body_min + 1);
     }
 
-    n = load_body(l, c->seq, body, size);
+    n = l->get ? 0 : load_body(l, c->seq, body, size);
     SHA256((unsigned char *) body, n, digest);
     for (size_t i = 0; i < sizeof(digest); i++) {
         sprintf(c->sha + i * 2, "%02x", digest[i]);
     }
 
-    head = snprintf(c->out, HEAD_MAX, "POST %s?n=%" PRIu64 " HTTP/1.1\r\n"
+    head = snprintf(c->out, HEAD_MAX, "%s %s?n=%" PRIu64 " HTTP/1.1\r\n"
         "Host: load.test\r\nContent-Type: application/json\r\n"
         "X-Load-Sha256: %s\r\nContent-Length: %zu\r\n%s\r\n",
-        l->path, c->seq, c->sha, n, l->no_keep ? "Connection: close\r\n" : "");
+        l->get ? "GET" : "POST", l->path, c->seq, c->sha, n,
+        l->no_keep ? "Connection: close\r\n" : "");
 
     memcpy(c->out + head, body, n);
     c->out_len = (size_t) head + n;
@@ -655,7 +656,7 @@ load_options(struct load *l, int argc, char **argv)
     char  *colon;
     int    opt;
 
-    while ((opt = getopt(argc, argv, "a:p:r:n:t:c:b:s:o:k")) != -1) {
+    while ((opt = getopt(argc, argv, "a:p:r:n:t:c:b:s:o:kg")) != -1) {
         switch (opt) {
         case 'a':
             load_address(l, optarg);
@@ -691,6 +692,9 @@ load_options(struct load *l, int argc, char **argv)
             break;
         case 'k':
             l->no_keep = true;
+            break;
+        case 'g':
+            l->get = true;
             break;
         default:
             exit(2);
