@@ -139,4 +139,4 @@ clean:
 include mk/test.mk mk/run.mk mk/install.mk
 
 -include $(wildcard $(BUILD)/obj/*.d $(BUILD)/unit/*.d $(BUILD)/tools/*.d \
-    $(BUILD)/fuzz/*.d $(BUILD)/replay/*.d)
+    $(BUILD)/fuzz/*.d $(BUILD)/replay/*.d $(BUILD)/bench/*.d)

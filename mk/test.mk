@@ -1,15 +1,17 @@
 # Tests: prove runs all of them; its line is the last.
 
 .PHONY: test test-run test-mainline test-memcheck fuzz format format-check \
-    check docs bench
+    check docs
 
 # T= names one file or several; a C source means its program
 T           ?=
 TESTS        = $(if $(T),$(patsubst t/unit/%.c,$(BUILD)/unit/%,$(T)),\
-               $(if $(SANITIZE),$(filter-out t/r%.t,$(wildcard t/*.t)),-r t))
+               $(if $(SANITIZE),$(filter-out t/r%.t t/bench.t,$(wildcard t/*.t)),-r t))
 PROVE        = IDASH_BUILD=$(BUILD) IDASH_SANITIZE=$(SANITIZE) \
                INTEGRATIOND_JQ=$(BUILD)/integrationd-jq prove \
                $(if $(CI),--timer)
+
+BENCH       := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 
 #: test             every test; T=t/name.t or T=t/unit/name.c: one of them
 test:
@@ -18,7 +20,7 @@ test:
 	    $(if $(SANITIZE),,ui test-ui)) $(if $(SANITIZE),source)
 	$(MAKE) test-run
 
-test-run: all unit tools replay $(if $(SANITIZE)$(T),,ui)
+test-run: all unit tools replay $(BENCH) $(if $(SANITIZE)$(T),,ui)
 	$(PROVE) $(TESTS)
 
 #: test-mainline    the module's tests on sid's nginx, from its source package
@@ -105,12 +107,21 @@ check:
 	.ci/check-format
 	.ci/check-docs
 
-#: bench            every benchmark; B=capture: one of them
+#: bench            every benchmark; B=capture: one of them; QUICK=1: no figures
 B           ?=
+
+.PHONY: bench bench-build
+bench-build: all tools $(BENCH)
+
 bench:
-	mk/packages build run test bench
-	$(MAKE) all tools
-	set -e; for b in $(if $(B),$(wildcard bench/$(B).pl bench/$(B).sh \
-	    bench/$(B)),$(wildcard bench/*.pl bench/*.sh)); do \
-	    IDASH_BUILD=$(BUILD) $$b; \
+	mk/packages build run test memcheck bench
+	$(MAKE) bench-build
+	@echo '# name value unit limit ratio verdict'
+	@set -e; for b in $(if $(B),bench/$(B).pl,$(wildcard bench/*.pl)); do \
+	    IDASH_BUILD=$(BUILD) perl $$b; \
 	done
+
+$(BUILD)/bench/%: bench/%.c $(SIDECAR_LIB) $(CAPTURE_OBJ)
+	mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d \
+	    -o $@ $< $(SIDECAR_LIB) $(CAPTURE_OBJ) $(PKG_LIBS)
