@@ -226,8 +226,8 @@ sub rss {
     my ($pid) = @_;
 
     open my $fh, '<', "/proc/$pid/status" or return 0;
-    while (<$fh>) {
-        return $1 * 1024 if /^VmRSS:\s+(\d+) kB/;
+    while (my $line = <$fh>) {
+        return $1 * 1024 if $line =~ /^VmRSS:\s+(\d+) kB/;
     }
     return 0;
 }
