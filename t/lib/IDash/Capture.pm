@@ -22,7 +22,7 @@ sub new {
     my %plain = %opt;
 
     for my $part (qw(main http server location)) {
-        $plain{$part} =~ s/(?<![\$\w\/])capture\w*\b[^;{}]*;//g
+        $plain{$part} =~ s/(?<![\$\w\/])capture\w*\b(?:\{\{\w+\}\}|[^;{}])*;//g
             if $plain{$part};
     }
 
