@@ -14,7 +14,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -23,6 +22,7 @@
 #include <unistd.h>
 
 #define TOTALS_TRIES  100
+#define LOCK_TRIES    2000                 /* of a millisecond: then it is ours */
 
 struct folded {
     uint64_t  last_ring;                   /* id of the last one folded whole */
@@ -100,24 +100,29 @@ capture_zone_dropped(struct capture_zone *zone, enum capture_drop why,
 static void
 zone_lock(struct capture_zone *zone)
 {
-    int  owner, self;
+    static const struct timespec  pause = { 0, 1000000 };
+    int                           owner, self;
 
     self = (int) gettid();
 
-    for ( ;; ) {
+    for (int tries = 0; /* void */ ; tries++) {
         owner = 0;
         if (atomic_compare_exchange_strong(&zone->lock, &owner, self)) {
             return;
         }
 
-        /* an owner that died, or our own number, used before by one that did */
-        if ((owner == self || (kill(owner, 0) == -1 && errno == ESRCH))
+        /*
+         * An owner that died, or our own number, used before by one that did,
+         * or one that another process has now: folding takes microseconds.
+         */
+        if ((owner == self || tries >= LOCK_TRIES
+             || (kill(owner, 0) == -1 && errno == ESRCH))
             && atomic_compare_exchange_strong(&zone->lock, &owner, self))
         {
             return;
         }
 
-        (void) sched_yield();
+        (void) nanosleep(&pause, NULL);
     }
 }
 

@@ -543,6 +543,34 @@ test_totals(void **state)
 }
 
 
+/* The lock of a worker that died, whose number another process has now. */
+static void
+test_lock_left_behind(void **state)
+{
+    struct capture_ring_state  now;
+    struct capture_zone       *zone;
+    struct capture_totals      t;
+    int                        other = (int) getppid();
+    char                      *memory = calloc(1, capture_zone_size());
+
+    (void) state;
+    assert_non_null(memory);
+    zone = capture_zone_attach(memory);
+    memcpy(memory + sizeof(uint64_t), &other, sizeof(other));
+
+    memset(&now, 0, sizeof(now));
+    now.id = 7;
+    now.committed = 3;
+    now.ship.acked = 3;
+    capture_zone_fold(zone, &now, NULL);
+
+    assert_int_equal(capture_ship_totals(dir, zone, &t), 0);
+    assert_int_equal(t.captured, 3);
+    assert_int_equal(t.acked, 3);
+    free(memory);
+}
+
+
 /* Two threads at full speed, and one that reads the counters. */
 
 #define MANY  100000
@@ -681,6 +709,7 @@ main(void)
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_anonymous),
         cmocka_unit_test(test_totals),
+        cmocka_unit_test(test_lock_left_behind),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_speed)
     };
