@@ -816,6 +816,14 @@ ngx_http_capture_spool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_OK;
     }
 
+    if (value[1].len > 0 && value[1].data[value[1].len - 1] == '/') {
+        value[1].len--;
+    }
+
+    if (value[1].len == 0) {
+        return "must name a directory of its own, or be \"off\"";
+    }
+
     mcf->spool = ngx_pcalloc(cf->pool, sizeof(ngx_path_t));
     if (mcf->spool == NULL) {
         return NGX_CONF_ERROR;
@@ -824,10 +832,6 @@ ngx_http_capture_spool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     mcf->spool->name = value[1];
     mcf->spool->conf_file = cf->conf_file->file.name.data;
     mcf->spool->line = cf->conf_file->line;
-
-    if (mcf->spool->name.data[mcf->spool->name.len - 1] == '/') {
-        mcf->spool->name.len--;
-    }
 
     if (ngx_conf_full_name(cf->cycle, &mcf->spool->name, 0) != NGX_OK
         || ngx_add_path(cf, &mcf->spool) != NGX_OK)

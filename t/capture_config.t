@@ -52,6 +52,7 @@ bad("capture_buffer $_;", qr/capture_buffer|invalid size/, 'http')
     for '1k', '1m inprogress=x', '1m path=/nonexistent', '1m limit=2';
 bad("capture_spool $_;", qr/capture_spool|invalid size|must not be over/, 'http')
     for 'x max=1k', 'x max=1m segment=2m', 'x full=both', 'off max=1g';
+bad("capture_spool $_;", qr/must name a directory/, 'http') for '""', '/';
 bad('capture_drain soon;', qr/such as "3s"/, 'http');
 
 my ($ok, $out) = IDash::Nginx->check(server => 'capture on;',
@@ -79,9 +80,8 @@ ok($ok, 'loaded without a directive') or diag $out;
 my $conf = test_dir() . '/none.conf';
 write_file($conf, 'load_module ' . IDash::Nginx::module_path()
     . ";\npid " . test_dir() . "/pid;\nevents {}\n");
-my $nginx = IDash::Nginx::binary();
-$out = `$nginx -t -e stderr -c $conf 2>&1`;
-is($?, 0, 'no http{}') or diag $out;
+($ok, $out) = IDash::Nginx::test_conf("-e stderr -c $conf");
+ok($ok, 'no http{}') or diag $out;
 
 # one process (nginx itself cannot reload one)
 
