@@ -9,7 +9,7 @@
 #include <sys/random.h>
 
 
-#define NGX_HTTP_CAPTURE_IDS   64
+#define NGX_HTTP_CAPTURE_IDS   32    /* 256 bytes: no signal cuts them short */
 #define NGX_HTTP_CAPTURE_UUID  36
 
 
