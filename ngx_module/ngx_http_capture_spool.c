@@ -695,7 +695,13 @@ capture_spool_set_aside(struct capture_spool *s, const uint8_t id[16],
 
     n = write(fd, command, len);
     (void) close(fd);
-    return n == (ssize_t) len ? 0 : -1;
+
+    if (n != (ssize_t) len) {
+        (void) unlinkat(s->dirfd, name, 0);
+        return -1;
+    }
+
+    return 0;
 }
 
 
