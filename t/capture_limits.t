@@ -145,8 +145,8 @@ sub idle {
     my $nginx = nginx(redis => $redis, connections => 4 * $clients + 100,
         location => "capture $capture; proxy_buffering off;
             proxy_pass http://127.0.0.1:$events->{port};");
-    my ($worker) = $nginx->workers;
-    my ($before, @clients);
+    my ($worker, $before, @clients);
+    wait_for(sub { ($worker) = $nginx->workers });
 
     # the first clients pay for what a worker has but once
 
