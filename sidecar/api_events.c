@@ -13,6 +13,7 @@
 #include "changes.h"
 #include "clock.h"
 #include "json.h"
+#include "lane.h"
 #include "outbound.h"
 
 #define MAX_EVENTS  1000                   /* of one call */
@@ -363,6 +364,28 @@ copy_for_resend(struct api_call *c, struct logdoc *d)
 }
 
 
+/* As its integration is now; it may be gone, then dispatch says so. */
+static void
+stand_in_line(struct api_call *c, struct logdoc *d)
+{
+    const struct integration  *i;
+    struct routes_pin         *pin;
+    bool                       held;
+
+    if (routes_get(outbound_routes(c->env->outbound), d->integration_id, &pin,
+            &i, &held) != RESULT_OK)
+    {
+        return;
+    }
+
+    if (lane_fill(d, i, NULL, &c->arena) != RESULT_OK) {
+        d->lane_flags = 0;
+    }
+
+    routes_release(pin);
+}
+
+
 static bool
 may_resend(struct api_call *c, const struct logdoc *d)
 {
@@ -403,6 +426,7 @@ api_logs_resend(struct api_call *c)
 
     json_decref(body);
     copy_for_resend(c, &d);
+    stand_in_line(c, &d);
     r = store_logs_insert(c->env->store, &d, 1, &outcome);
 
     if (r != RESULT_OK) {
@@ -449,7 +473,7 @@ move(struct api_call *c, const struct logdoc *d, enum store_move move_to,
         return;
     }
 
-    moved.status = move_to == STORE_CANCEL ? LOG_CANCELLED : d->status;
+    moved.status = status;
     moved.next_attempt_us = move_to == STORE_CANCEL ? LOGDOC_NONE : at_us;
     events = outbound_take(c->env->outbound);
     events_queue(events, &moved, 1);

@@ -95,6 +95,12 @@ const struct config_key  config_keys[] = {
     { "dispatch_reconcile", CONFIG_TIME, AT(dispatch_reconcile_us),
       100 * MS, 60 * MINUTE, "60s", false, NULL,
       "How often the queue of due deliveries is compared with the store." },
+    { "dispatch_probe", CONFIG_TIME, AT(dispatch_probe_us), 100 * MS,
+      60 * MINUTE, "30s", false, NULL, "After how long an endpoint whose circuit "
+      "opened is tried again; each time twice as long, up to ten times." },
+    { "dispatch_give_up", CONFIG_TIME, AT(dispatch_give_up_us), 1 * SECOND,
+      365 * DAY, "120h", false, NULL,
+      "An integration that only failed for so long is disabled." },
     { "outbound_allow", CONFIG_OPTIONAL, AT(outbound_allow), 0, 0, NULL, false, NULL,
       "Private address ranges that deliveries may reach all the same, such as "
       "10.1.0.0/16; separated by commas." },

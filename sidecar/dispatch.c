@@ -16,7 +16,7 @@
 #include "dispatch_private.h"
 #include "log.h"
 
-#define DELIVERY_ARENA  (4 * 1024 * 1024)
+#define DELIVERY_ARENA  (16 * 1024 * 1024)     /* a batch: 1000 logs */
 
 
 int64_t
@@ -78,6 +78,32 @@ delivery_destroy(struct delivery *x)
 }
 
 
+bool
+dispatch_stops(struct dispatch *d)
+{
+    bool  stops;
+
+    pthread_mutex_lock(&d->lock);
+    stops = d->stopping;
+    pthread_mutex_unlock(&d->lock);
+
+    return stops;
+}
+
+
+/* The conditions go by the monotonic clock: a set clock stalls nothing. */
+void
+dispatch_wait(struct dispatch *d, pthread_cond_t *cond, int64_t us)
+{
+    struct timespec  ts;
+    int64_t          at = clock_mono_us() + us;
+
+    ts.tv_sec = (time_t) (at / 1000000);
+    ts.tv_nsec = (long) (at % 1000000) * 1000;
+    (void) pthread_cond_timedwait(cond, &d->lock, &ts);
+}
+
+
 void
 dispatch_done(struct dispatch *d, struct delivery *x)
 {
@@ -91,10 +117,84 @@ dispatch_done(struct dispatch *d, struct delivery *x)
 }
 
 
+void
+dispatch_give_back(struct delivery *x, int64_t at_us)
+{
+    x->give_back = true;
+    x->back_us = at_us;
+    dispatch_done(x->d, x);
+}
+
+
+void
+dispatch_submit(struct delivery *x)
+{
+    x->send->owner = x;
+
+    if (x->integration->transport == INTEGRATION_MLLP) {
+        transport_mllp.submit(x->d->mllp, x->send);
+    } else {
+        transport_http.submit(x->d->http, x->send);
+    }
+}
+
+
+/* What waited and was never sent; its send is made anew next time. */
+static void
+give_back_list(struct limiter_wait *list, int64_t at_us)
+{
+    struct limiter_wait  *w;
+    struct delivery      *x;
+
+    while ((w = list) != NULL) {
+        list = w->next;
+        x = (struct delivery *) w;
+        send_destroy(x->send);
+        x->send = NULL;
+        dispatch_give_back(x, at_us);
+    }
+}
+
+
+static void
+tell_breaker(const struct delivery *x, enum limiter_change change)
+{
+    if (change != LIMITER_SAME) {
+        log_write(change == LIMITER_OPENED ? LOG_WARN : LOG_NOTICE, "dispatch",
+            "integration %.*s: circuit %s", SLICE_ARG(x->integration->id),
+            change == LIMITER_OPENED ? "opened, its deliveries are held"
+                                    : "closed");
+    }
+}
+
+
+/* In the transport's thread: the slot is free for the next at once, what came
+ * of this one goes to the finisher. */
 static void
 on_sent(void *arg, struct send *s)
 {
-    dispatch_done(arg, s->owner);
+    struct dispatch      *d = arg;
+    struct delivery      *x = s->owner;
+    struct limiter_end    end = { .duration_us = s->duration_us };
+    struct limiter_next   next;
+    struct limiter_wait  *w;
+
+    end.ok = s->outcome.kind == OUTCOME_DELIVERED
+             || s->outcome.kind == OUTCOME_COMMITTED;
+    end.charged = s->outcome.kind == OUTCOME_RETRY
+                  && strcmp(s->outcome.reason, "proxy") != 0;
+    end.hold_until_us = s->throttled ? s->outcome.earliest_us : 0;
+
+    tell_breaker(x, limiter_leave(d->limits, x->integration->id, &end,
+        dispatch_now(d), dispatch_random(), &next));
+
+    while ((w = next.go) != NULL) {
+        next.go = w->next;
+        dispatch_submit((struct delivery *) w);
+    }
+
+    give_back_list(next.back, next.back_us);
+    dispatch_done(d, x);
 }
 
 
@@ -104,6 +204,16 @@ dispatch_signal(struct dispatch *d)
     pthread_mutex_lock(&d->lock);
     d->woken = true;
     (void) pthread_cond_signal(&d->room);
+    pthread_mutex_unlock(&d->lock);
+}
+
+
+void
+dispatch_sweep(struct dispatch *d)
+{
+    pthread_mutex_lock(&d->lock);
+    d->sweep = true;
+    (void) pthread_cond_signal(&d->keep);
     pthread_mutex_unlock(&d->lock);
 }
 
@@ -158,12 +268,14 @@ threads_start(struct dispatch *d)
     d->claimer_runs = d->finisher_runs
                       && pthread_create(&d->claimer, NULL, dispatch_claim_run,
                              d) == 0;
+    d->keeper_runs = d->claimer_runs
+                     && pthread_create(&d->keeper, NULL, dispatch_keep_run, d)
+                            == 0;
 
-    return d->claimer_runs ? RESULT_OK : RESULT_UNAVAILABLE;
+    return d->keeper_runs ? RESULT_OK : RESULT_UNAVAILABLE;
 }
 
 
-/* The claimer's waits are by the monotonic clock: a set clock stalls none. */
 static void
 locks_init(struct dispatch *d)
 {
@@ -172,8 +284,9 @@ locks_init(struct dispatch *d)
     (void) pthread_condattr_init(&attr);
     (void) pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     (void) pthread_mutex_init(&d->lock, NULL);
-    (void) pthread_cond_init(&d->work, NULL);
+    (void) pthread_cond_init(&d->work, &attr);
     (void) pthread_cond_init(&d->room, &attr);
+    (void) pthread_cond_init(&d->keep, &attr);
     (void) pthread_condattr_destroy(&attr);
 }
 
@@ -201,9 +314,10 @@ dispatch_start(const struct config *c, struct store *s, struct routes *routes,
     (void) snprintf(err, errlen, "dispatch cannot start");
 
     r = guard_init(d, err, errlen);
-    r = r != RESULT_OK ? r : limiter_create(&d->limits);
+    r = r != RESULT_OK ? r : limiter_create(c->dispatch_probe_us, &d->limits);
     r = r != RESULT_OK ? r : redis_create(c, &d->claim_redis);
     r = r != RESULT_OK ? r : redis_create(c, &d->finish_redis);
+    r = r != RESULT_OK ? r : redis_create(c, &d->keep_redis);
     r = r != RESULT_OK ? r : transports_start(d);
     r = r != RESULT_OK ? r : threads_start(d);
 
@@ -217,25 +331,57 @@ dispatch_start(const struct config *c, struct store *s, struct routes *routes,
 }
 
 
-void
-dispatch_stop(struct dispatch *d)
+static void *
+stop_mllp(void *arg)
 {
-    if (d == NULL) {
-        return;
-    }
+    transport_mllp.stop(arg);
+    return NULL;
+}
 
+
+/* Both at once: together they have one shutdown_timeout. */
+static void
+transports_stop(struct dispatch *d)
+{
+    pthread_t  thread;
+    bool       runs;
+
+    runs = d->mllp != NULL
+           && pthread_create(&thread, NULL, stop_mllp, d->mllp) == 0;
+    transport_http.stop(d->http);
+
+    if (runs) {
+        (void) pthread_join(thread, NULL);
+    } else {
+        transport_mllp.stop(d->mllp);
+    }
+}
+
+
+static void
+threads_join(struct dispatch *d)
+{
     pthread_mutex_lock(&d->lock);
     d->stopping = true;
     (void) pthread_cond_broadcast(&d->room);
+    (void) pthread_cond_broadcast(&d->keep);
     pthread_mutex_unlock(&d->lock);
 
     if (d->claimer_runs) {
         (void) pthread_join(d->claimer, NULL);
     }
 
-    /* they end what is in flight; all of it is then with the finisher */
-    transport_http.stop(d->http);
-    transport_mllp.stop(d->mllp);
+    if (d->keeper_runs) {
+        (void) pthread_join(d->keeper, NULL);
+    }
+
+    /* what was claimed and waits goes back at once; the transports end what is
+     * in flight; all of it is then with the finisher */
+    if (d->limits != NULL) {
+        give_back_list(limiter_flush(d->limits), dispatch_now(d));
+    }
+
+    transports_stop(d);
 
     pthread_mutex_lock(&d->lock);
     d->ending = true;
@@ -245,12 +391,24 @@ dispatch_stop(struct dispatch *d)
     if (d->finisher_runs) {
         (void) pthread_join(d->finisher, NULL);
     }
+}
 
+
+void
+dispatch_stop(struct dispatch *d)
+{
+    if (d == NULL) {
+        return;
+    }
+
+    threads_join(d);
     redis_destroy(d->claim_redis);
     redis_destroy(d->finish_redis);
+    redis_destroy(d->keep_redis);
     limiter_destroy(d->limits);
     (void) pthread_cond_destroy(&d->work);
     (void) pthread_cond_destroy(&d->room);
+    (void) pthread_cond_destroy(&d->keep);
     (void) pthread_mutex_destroy(&d->lock);
     free(d);
 }
@@ -269,6 +427,8 @@ dispatch_stats(struct dispatch *d, struct dispatch_stats *out)
     out->late = atomic_load(&d->late);
     out->given_back = atomic_load(&d->given_back);
     out->reconciled = atomic_load(&d->reconciled);
+    out->held_lanes = atomic_load(&d->held_lanes);
+    out->given_up = atomic_load(&d->given_up);
     out->last_us = atomic_load(&d->last_us);
     out->breakers_open = limiter_open(d->limits);
 

@@ -24,7 +24,7 @@ void dispatch_wake(struct dispatch *d);
 
 struct dispatch_stats {
     uint64_t  claimed, delivered, retried, failed, rejected, late, given_back;
-    uint64_t  reconciled;
+    uint64_t  reconciled, held_lanes, given_up;
     int64_t   in_flight, held, breakers_open;
     int64_t   last_us;
 };

@@ -1,7 +1,7 @@
 /*
  * The claimer: takes what is due, claims it in the store under a lease, and
- * hands it to a transport.  It also samples Redis' clock and puts back into
- * the queue what the store knows to be due and the queue has lost.
+ * hands it to a transport, or lets it wait for a free slot.  Nothing in it
+ * waits for an endpoint or for one delivery's store call.
  */
 
 #include "dispatch_private.h"
@@ -9,438 +9,534 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "clock.h"
 #include "log.h"
 
-#define SAMPLE_US     (INT64_C(10) * 1000000)
 #define IDLE_US       (INT64_C(1) * 1000000)
 #define AWAY_US       INT64_C(200000)      /* Redis or store: ask again */
 #define HELD_US       (INT64_C(30) * 1000000)
-#define ORDER_US      (INT64_C(5) * 1000000)
-#define OVERDUE_US    (INT64_C(120) * 1000000)
-#define RECONCILE_PAGE  1000
+
+/* One round: what was taken from the queue and what the store said of it. */
+struct round {
+    struct dispatch    *d;
+    struct due_item     items[DISPATCH_BATCH];
+    bool                fresh[DISPATCH_BATCH];
+    size_t              n;
+    struct store_claim  claims[DISPATCH_BATCH];
+    struct due_item     moved[DISPATCH_BATCH], gone[DISPATCH_BATCH];
+    size_t              nmoved, ngone;
+    struct arena        arena;             /* of claims */
+    int64_t             now_us, lease_us;
+};
 
 
-/* -- time ---------------------------------------------------------------- */
-
-static void
-sample_clock(struct dispatch *d)
+static int64_t
+free_room(struct dispatch *d)
 {
-    const char  *argv[] = { "TIME" };
-    redisReply  *reply;
-    int64_t      now = clock_wall_us(), theirs;
+    int64_t  left;
 
-    if (redis_context(d->claim_redis) == NULL) {
-        return;
-    }
+    pthread_mutex_lock(&d->lock);
+    left = d->config->dispatch_in_flight - d->in_flight;
+    pthread_mutex_unlock(&d->lock);
 
-    reply = redis_argv(d->claim_redis, 1, argv, NULL);
-
-    if (reply != NULL && reply->type == REDIS_REPLY_ARRAY
-        && reply->elements == 2 && reply->element[0]->str != NULL
-        && reply->element[1]->str != NULL)
-    {
-        theirs = strtoll(reply->element[0]->str, NULL, 10) * 1000000
-                 + strtoll(reply->element[1]->str, NULL, 10);
-
-        /* half the round trip has passed since they looked */
-        atomic_store(&d->offset_us,
-            theirs - (now + (clock_wall_us() - now) / 2));
-    }
-
-    freeReplyObject(reply);
-    d->sample_us = clock_mono_us();
-}
-
-
-/* -- the reconciler ------------------------------------------------------ */
-
-/* Everything open goes back; NX leaves alone what is still there. */
-static enum result
-reconcile_page(struct dispatch *d, struct store_due *page, size_t n)
-{
-    struct due_item  *items;
-    enum result       r;
-
-    items = malloc(n * sizeof(*items));
-    if (items == NULL) {
-        return RESULT_MEMORY;
-    }
-
-    for (size_t i = 0; i < n; i++) {
-        memcpy(items[i].id, page[i].id, UUID_BYTES);
-        items[i].due_us = page[i].due_us;
-        items[i].priority = page[i].priority;
-    }
-
-    r = due_add(d->claim_redis, items, n, true);
-    free(items);
-    return r;
-}
-
-
-static void
-reconcile(struct dispatch *d, bool all)
-{
-    struct arena       a;
-    struct store_due  *page;
-    uint8_t            after_id[UUID_BYTES] = { 0 };
-    int64_t            after = INT64_MIN + 1, before;
-    size_t             n;
-    enum result        r;
-
-    /* at the start everything, later only what nobody has looked at */
-    before = all ? INT64_MAX : dispatch_now(d) - OVERDUE_US;
-    arena_init(&a, 4 * 1024 * 1024);
-
-    do {
-        arena_reset(&a);
-        n = 0;
-        r = store_due(d->store, before, after, after_id, RECONCILE_PAGE, &a,
-            &page, &n);
-
-        if (r == RESULT_OK && n > 0) {
-            r = reconcile_page(d, page, n);
-            after = page[n - 1].due_us;
-            memcpy(after_id, page[n - 1].id, UUID_BYTES);
-            atomic_fetch_add(&d->reconciled, n);
-        }
-    } while (r == RESULT_OK && n == RECONCILE_PAGE && !d->stopping);
-
-    arena_cleanup(&a);
-
-    if (r != RESULT_OK) {
-        log_rate(LOG_WARN, "dispatch", "reconciling the due queue: %s",
-            result_text(r));
-        return;
-    }
-
-    d->reconcile_us = clock_mono_us();
+    return left < 0 ? 0 : left;
 }
 
 
 /* -- one delivery -------------------------------------------------------- */
 
 static void
-give_back(struct delivery *x, int64_t at_us)
+fail_unsent(struct delivery *x, const char *code, const char *why)
 {
-    x->give_back = true;
-    x->back_us = at_us;
+    x->code = code;
+    (void) snprintf(x->why, sizeof(x->why), "%s", why);
     dispatch_done(x->d, x);
 }
 
 
-/* Is an older delivery of the same destination (and key) still open? */
+/* True when its integration is there and lets it go now. */
 static bool
-is_behind(struct dispatch *d, const struct delivery *x)
+find_integration(struct delivery *x, int64_t now_us)
 {
-    struct filter      f;
-    struct scope       all = { .platform = true };
-    struct store_page  page = { .limit = 1, .ascending = true };
-    struct store_rows  rows;
-    struct arena       a;
-    bool               behind;
-
-    filter_init(&f, &all);
-    f.terms[f.nterms++] = (struct filter_term) {
-        .field = FILTER_INTEGRATION, .op = FILTER_EQ,
-        .text = x->integration->id };
-    f.terms[f.nterms++] = (struct filter_term) {
-        .field = FILTER_STATUS, .op = FILTER_EQ, .num = LOG_PENDING };
-    f.terms[f.nterms++] = (struct filter_term) {
-        .field = FILTER_STATUS, .op = FILTER_EQ, .num = LOG_RETRYING };
-    page.deadline_us = clock_mono_us() + 2000000;
-
-    arena_init(&a, 1024 * 1024);
-    behind = store_logs_find(d->store, &f, &page, &a, &rows) != RESULT_OK
-             || (rows.n > 0
-                 && memcmp(rows.rows[0].id, x->doc.id, UUID_BYTES) < 0);
-    arena_cleanup(&a);
-    return behind;
-}
-
-
-static void
-deliver(struct dispatch *d, struct delivery *x, int64_t now_us)
-{
-    const char   *why = NULL;
-    bool          held = false;
-    int64_t       until;
-    enum result   r;
+    struct dispatch  *d = x->d;
+    bool              held = false;
+    enum result       r;
 
     r = routes_get(d->routes, x->doc.integration_id, &x->pin, &x->integration,
         &held);
 
-    if (r == RESULT_NOT_FOUND) {
+    if (r == RESULT_NOT_FOUND || (r == RESULT_OK && x->integration->gone)) {
         x->cancel = true;
-        x->code = "integration_deleted";
-        dispatch_done(d, x);
-        return;
+        fail_unsent(x, r == RESULT_OK ? "gone" : "integration_deleted",
+            r == RESULT_OK ? "the endpoint answered 410 to another delivery"
+                           : "its integration was deleted");
+        return false;
     }
 
     if (r != RESULT_OK) {
-        give_back(x, now_us + AWAY_US);
-        return;
+        dispatch_give_back(x, now_us + AWAY_US);
+        return false;
     }
 
     limiter_note(d->limits, x->doc.id, x->doc.integration_id);
 
+    /* however it was held, it ends by its age */
+    if (now_us - x->since_us > x->integration->schedule.max_age_us) {
+        fail_unsent(x, "exhausted", "it could not be sent within its age");
+        return false;
+    }
+
     if (held) {
-        give_back(x, now_us + HELD_US);
+        dispatch_give_back(x, now_us + HELD_US);
+    }
+
+    return !held;
+}
+
+
+static void
+deliver(struct delivery *x, int64_t now_us)
+{
+    struct dispatch  *d = x->d;
+    const char       *why = NULL;
+    int64_t           until;
+    enum result       r;
+
+    if (!find_integration(x, now_us)) {
         return;
     }
 
-    if (x->integration->ordered && is_behind(d, x)) {
-        give_back(x, now_us + ORDER_US);
-        return;
-    }
-
-    until = limiter_enter(d->limits, d->claim_redis, x->integration, now_us,
+    until = limiter_held(d->limits, x->integration->id, free_room(d), now_us,
         dispatch_random());
+
     if (until != 0) {
-        give_back(x, until);
+        dispatch_give_back(x, until);
         return;
     }
 
-    x->entered = true;
     r = integration_send(x->integration, d->secret, &x->doc, &x->send, &why);
 
     if (r != RESULT_OK) {
-        x->code = "config";
-        (void) snprintf(x->why, sizeof(x->why), "%s",
-            why == NULL ? result_text(r) : why);
-        dispatch_done(d, x);
+        fail_unsent(x, "config", why == NULL ? result_text(r) : why);
         return;
     }
 
-    x->send->owner = x;
+    switch (limiter_enter(d->limits, d->claim_redis, x->integration, &x->wait,
+        free_room(d), x->fresh, now_us, dispatch_random(), &until))
+    {
+    case LIMITER_GO:
+        dispatch_submit(x);
+        break;
 
-    if (x->integration->transport == INTEGRATION_MLLP) {
-        transport_mllp.submit(d->mllp, x->send);
-    } else {
-        transport_http.submit(d->http, x->send);
+    case LIMITER_WAIT:
+        break;                             /* it may be gone already */
+
+    case LIMITER_LATER:
+        send_destroy(x->send);
+        x->send = NULL;
+        dispatch_give_back(x, until);
+        break;
+    }
+}
+
+
+/* -- batches ------------------------------------------------------------- */
+
+/* The members' bodies as one JSON array. */
+static bool
+join_members(struct delivery *x)
+{
+    struct buf  b;
+    bool        ok;
+
+    buf_init(&b, SEND_MAX_BODY);
+    (void) buf_adds(&b, "[");
+
+    for (size_t i = 0; i < x->nmembers; i++) {
+        (void) buf_adds(&b, i == 0 ? "" : ",");
+        (void) buf_add(&b, x->members[i].request.data.p,
+            x->members[i].request.data.n);
+    }
+
+    (void) buf_adds(&b, "]");
+    x->doc.request.data = arena_copy(&x->arena, (struct slice) { b.p, b.n });
+    ok = !b.failed && x->doc.request.data.p != NULL;
+    buf_cleanup(&b);
+    return ok;
+}
+
+
+/* X was claimed as one member: the others are fetched. */
+static enum result
+fetch_members(struct delivery *x)
+{
+    uint8_t      id[UUID_BYTES];
+    enum result  r;
+
+    r = uuid_parse(x->doc.batch_id, id);
+    r = r != RESULT_OK ? r : store_batch_get(x->d->store, id, &x->arena,
+        &x->members, &x->nmembers);
+
+    if (r != RESULT_OK || x->nmembers == 0) {
+        x->members = NULL;
+        return r == RESULT_OK ? RESULT_NOT_FOUND : r;
+    }
+
+    x->doc.message_id = x->doc.batch_id;
+    return join_members(x) ? RESULT_OK : RESULT_TOO_BIG;
+}
+
+
+static void
+take_claim(struct round *r, const struct store_claim *claim, bool fresh)
+{
+    struct delivery  *x = delivery_create(r->d);
+    enum result       result;
+
+    /* its lease will end and another try comes */
+    if (x == NULL || logdoc_copy(&x->doc, &claim->doc, &x->arena)
+        != RESULT_OK)
+    {
+        delivery_destroy(x);
+        return;
+    }
+
+    x->since_us = claim->since_us == 0 ? x->doc.started_us : claim->since_us;
+    x->fresh = fresh;
+
+    pthread_mutex_lock(&r->d->lock);
+    r->d->in_flight++;
+    pthread_mutex_unlock(&r->d->lock);
+    atomic_fetch_add(&r->d->claimed, 1);
+
+    if (x->doc.batch_id.n > 0) {
+        result = fetch_members(x);
+
+        if (result == RESULT_TOO_BIG) {
+            fail_unsent(x, "config", "the batch is longer than 1 MB");
+            return;
+        }
+
+        if (result != RESULT_OK) {
+            dispatch_give_back(x, r->now_us + AWAY_US);
+            return;
+        }
+    }
+
+    deliver(x, r->now_us);
+}
+
+
+/* Claims the batch that was just closed by one of its members. */
+static enum result
+claim_batch(struct round *r, const struct store_batch *b)
+{
+    struct store_claim  *claim = calloc(1, sizeof(*claim));
+    enum result          result;
+
+    if (claim == NULL) {
+        return RESULT_MEMORY;
+    }
+
+    memcpy(claim->id, b->first, UUID_BYTES);
+    result = store_claim(r->d->store, r->now_us, r->lease_us, &r->arena,
+        claim, 1);
+
+    if (result == RESULT_OK && claim->claimed) {
+        take_claim(r, claim, false);
+    }
+
+    free(claim);
+    return result;
+}
+
+
+/* Closes what may be closed of a lane; *due_us: when to ask again. */
+static enum result
+form_batches(struct round *r, const struct integration *i, struct slice lane,
+    int64_t *due_us)
+{
+    struct store_batch  b = { .lane = lane, .ordered = i->ordered,
+        .size = (unsigned) i->batch_size, .bytes = SEND_MAX_BODY,
+        .now_us = r->now_us };
+    enum result         result;
+
+    do {
+        *due_us = r->now_us + AWAY_US;
+
+        if (free_room(r->d) == 0) {
+            return RESULT_OK;
+        }
+
+        uuid_make(b.id, clock_wall_us());
+        result = store_batch_close(r->d->store, &b);
+
+        if (result == RESULT_OK && b.closed) {
+            result = claim_batch(r, &b);
+        }
+    } while (result == RESULT_OK && b.closed);
+
+    /* nothing waits, or the batch before has to end first */
+    *due_us = result != RESULT_OK ? r->now_us + AWAY_US
+              : b.due_us == LOGDOC_NONE ? r->lease_us : b.due_us;
+    return result;
+}
+
+
+/* Each lane once, whatever number of its deliveries was taken. */
+static void
+form_lanes(struct round *r)
+{
+    const struct integration  *integration;
+    struct routes_pin         *pin;
+    struct slice               lane;
+    int64_t                    due;
+    bool                       held;
+
+    for (size_t i = 0; i < r->n; i++) {
+        if (!r->claims[i].forming) {
+            continue;
+        }
+
+        lane = r->claims[i].lane;
+        due = r->now_us + HELD_US;
+
+        if (routes_get(r->d->routes, lane, &pin, &integration, &held)
+            == RESULT_OK)
+        {
+            /* what is held and too old is closed to be given up */
+            held = held && r->now_us - uuid_time_us(r->items[i].id)
+                           < integration->schedule.max_age_us;
+
+            if (!held && form_batches(r, integration, lane, &due)
+                != RESULT_OK)
+            {
+                log_rate(LOG_WARN, "dispatch", "a batch could not be closed; "
+                    "its members wait");
+            }
+
+            routes_release(pin);
+        }
+
+        for (size_t j = i; j < r->n; j++) {
+            if (r->claims[j].forming && slice_eq(r->claims[j].lane, lane)) {
+                r->claims[j].forming = false;
+                r->moved[r->nmoved] = r->items[j];
+                r->moved[r->nmoved++].due_us = due;
+            }
+        }
     }
 }
 
 
 /* -- claiming ------------------------------------------------------------ */
 
-/* What is known to be held is moved without asking the store. */
-static size_t
-skip_held(struct dispatch *d, struct due_item *items, size_t n, int64_t now_us)
+/* What is known to be held goes back without asking the store; what is too
+ * old is looked at all the same. */
+static int64_t
+known_hold(struct dispatch *d, const struct due_item *item, int64_t now_us,
+    bool *known)
 {
-    struct due_item  held[DISPATCH_BATCH];
-    char             id[64];
-    int64_t          until;
-    size_t           kept = 0, nheld = 0;
+    const struct integration  *i;
+    struct routes_pin         *pin;
+    char                       id[64];
+    bool                       held = false, wait = false;
 
-    for (size_t i = 0; i < n; i++) {
-        until = limiter_noted(d->limits, items[i].id, id)
-                    ? limiter_held(d->limits, slice_of(id), now_us) : 0;
+    *known = limiter_noted(d->limits, item->id, id);
 
-        if (until == 0) {
-            items[kept++] = items[i];
-
-        } else {
-            held[nheld] = items[i];
-            held[nheld].due_us = until;
-            nheld++;
-        }
-    }
-
-    if (nheld > 0 && due_add(d->claim_redis, held, nheld, false) != RESULT_OK)
+    if (!*known || routes_get(d->routes, slice_of(id), &pin, &i, &held)
+        != RESULT_OK)
     {
-        log_rate(LOG_WARN, "dispatch", "held deliveries could not be moved");
+        return 0;
     }
 
-    return kept;
+    wait = now_us - uuid_time_us(item->id) < i->schedule.max_age_us;
+    held = held && wait && !i->gone;
+    routes_release(pin);
+
+    return held ? now_us + HELD_US
+           : !wait ? 0 : limiter_held(d->limits, slice_of(id), free_room(d),
+                 now_us, dispatch_random());
 }
 
 
-/* The claimed stay in the queue until their lease ends: a crash makes them due
- * again.  The others go where the store says. */
 static void
-queue_after_claim(struct dispatch *d, const struct due_item *items,
-    const struct store_claim *claims, size_t n, int64_t lease_until_us)
+skip_held(struct round *r)
 {
-    struct due_item  moved[DISPATCH_BATCH], gone[DISPATCH_BATCH];
-    size_t           nmoved = 0, ngone = 0;
+    int64_t  until;
+    size_t   kept = 0;
+    bool     known;
 
-    for (size_t i = 0; i < n; i++) {
-        if (claims[i].claimed || claims[i].due_us != LOGDOC_NONE) {
-            moved[nmoved] = items[i];
-            moved[nmoved++].due_us = claims[i].claimed ? lease_until_us
-                                                       : claims[i].due_us;
+    for (size_t i = 0; i < r->n; i++) {
+        until = known_hold(r->d, &r->items[i], r->now_us, &known);
+
+        if (until == 0) {
+            r->fresh[kept] = !known;
+            r->items[kept++] = r->items[i];
+
         } else {
-            gone[ngone++] = items[i];
+            r->moved[r->nmoved] = r->items[i];
+            r->moved[r->nmoved++].due_us = until;
         }
     }
 
-    if ((nmoved > 0
-            && due_add(d->claim_redis, moved, nmoved, false) != RESULT_OK)
-        || (ngone > 0
-            && due_remove(d->claim_redis, gone, ngone) != RESULT_OK))
-    {
+    r->n = kept;
+}
+
+
+/* Claimed ones stay due at the end of their lease, and those behind another
+ * of their lane too: whoever ends that one makes them due. */
+static void
+sort_claims(struct round *r)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        const struct store_claim  *c = &r->claims[i];
+
+        if (c->claimed || c->forming || c->behind) {
+            continue;
+        }
+
+        if (c->due_us == LOGDOC_NONE) {
+            r->gone[r->ngone++] = r->items[i];
+
+        } else {
+            r->moved[r->nmoved] = r->items[i];
+            r->moved[r->nmoved++].due_us = c->due_us;
+        }
+    }
+}
+
+
+static void
+write_queue(struct round *r)
+{
+    enum result  moved = RESULT_OK, gone = RESULT_OK;
+    int64_t     *next = &r->d->next_us;
+
+    for (size_t i = 0; i < r->nmoved; i++) {
+        if (*next == LOGDOC_NONE || r->moved[i].due_us < *next) {
+            *next = r->moved[i].due_us;
+        }
+    }
+
+    if (r->nmoved > 0) {
+        moved = due_add(r->d->claim_redis, r->moved, r->nmoved, false);
+    }
+
+    if (r->ngone > 0) {
+        gone = due_remove(r->d->claim_redis, r->gone, r->ngone);
+    }
+
+    if (moved != RESULT_OK || gone != RESULT_OK) {
         log_rate(LOG_WARN, "dispatch", "the due queue could not be written; "
             "the reconciler will mend it");
     }
+
+    r->nmoved = r->ngone = 0;
 }
 
 
 static enum result
-claim(struct dispatch *d, const struct due_item *items, size_t n,
-    int64_t now_us)
+claim(struct round *r)
 {
-    struct store_claim   claims[DISPATCH_BATCH];
-    struct delivery     *x;
-    struct arena         a;
-    int64_t              lease = now_us + d->config->dispatch_lease_us;
-    enum result          r;
+    enum result  result;
 
-    memset(claims, 0, sizeof(claims));
+    memset(r->claims, 0, r->n * sizeof(r->claims[0]));
 
-    for (size_t i = 0; i < n; i++) {
-        memcpy(claims[i].id, items[i].id, UUID_BYTES);
+    for (size_t i = 0; i < r->n; i++) {
+        memcpy(r->claims[i].id, r->items[i].id, UUID_BYTES);
     }
 
-    arena_init(&a, (size_t) DISPATCH_BATCH * 2 * 1024 * 1024);
-    r = store_claim(d->store, now_us, lease, &a, claims, n);
+    result = store_claim(r->d->store, r->now_us, r->lease_us, &r->arena,
+        r->claims, r->n);
 
-    if (r != RESULT_OK) {
-        arena_cleanup(&a);
-        return r;
+    if (result != RESULT_OK) {
+        /* nothing is known: they are due again, if only after their lease */
+        memcpy(r->moved, r->items, r->n * sizeof(r->items[0]));
+        r->nmoved = r->n;
+        return result;
     }
 
-    queue_after_claim(d, items, claims, n, lease);
-
-    for (size_t i = 0; i < n; i++) {
-        if (!claims[i].claimed) {
-            continue;
+    for (size_t i = 0; i < r->n; i++) {
+        if (r->claims[i].claimed) {
+            take_claim(r, &r->claims[i], r->fresh[i]);
         }
-
-        x = delivery_create(d);
-
-        /* its lease will end and another try comes */
-        if (x == NULL || logdoc_copy(&x->doc, &claims[i].doc, &x->arena)
-            != RESULT_OK)
-        {
-            delivery_destroy(x);
-            continue;
-        }
-
-        pthread_mutex_lock(&d->lock);
-        d->in_flight++;
-        pthread_mutex_unlock(&d->lock);
-        atomic_fetch_add(&d->claimed, 1);
-        deliver(d, x, now_us);
     }
 
-    arena_cleanup(&a);
+    sort_claims(r);
+    form_lanes(r);
     return RESULT_OK;
 }
 
 
 /* Claims once; *more when it was a full batch. */
 static enum result
-claim_due(struct dispatch *d, size_t room, bool *more)
+claim_due(struct round *r, size_t room, bool *more)
 {
-    struct due_item  items[DISPATCH_BATCH];
-    int64_t          now = dispatch_now(d);
-    size_t           n, max;
-    enum result      r;
+    struct dispatch  *d = r->d;
+    size_t            max = room < DISPATCH_BATCH ? room : DISPATCH_BATCH;
+    enum result       result;
 
-    max = room < DISPATCH_BATCH ? room : DISPATCH_BATCH;
-    r = due_peek(d->claim_redis, now, &d->calls, items, max, &n);
+    r->now_us = dispatch_now(d);
+    r->lease_us = r->now_us + d->config->dispatch_lease_us;
+    r->nmoved = r->ngone = 0;
 
-    if (r != RESULT_OK) {
-        return r;
+    result = due_take(d->claim_redis, r->now_us, r->lease_us, &d->calls,
+        r->items, max, &r->n, &d->next_us);
+
+    if (result != RESULT_OK) {
+        return result;
     }
 
-    *more = n == max;
-    n = skip_held(d, items, n, now);
-    return n == 0 ? RESULT_OK : claim(d, items, n, now);
+    *more = r->n == max;
+    skip_held(r);
+    write_queue(r);
+
+    if (r->n > 0) {
+        arena_init(&r->arena, (size_t) DISPATCH_BATCH * 2 * 1024 * 1024);
+        result = claim(r);
+        arena_cleanup(&r->arena);
+        write_queue(r);
+    }
+
+    return result;
 }
 
 
 /* -- the thread ---------------------------------------------------------- */
 
-static void
-wait_until(struct dispatch *d, int64_t us)
-{
-    struct timespec  ts;
-    int64_t          at = clock_mono_us() + us;
-
-    ts.tv_sec = (time_t) (at / 1000000);
-    ts.tv_nsec = (long) (at % 1000000) * 1000;
-
-    if (!d->woken && !d->stopping) {
-        (void) pthread_cond_timedwait(&d->room, &d->lock, &ts);
-    }
-
-    d->woken = false;
-}
-
-
-static size_t
-room_left(struct dispatch *d)
-{
-    int64_t  left = d->config->dispatch_in_flight - d->in_flight;
-
-    return left < 0 ? 0 : (size_t) left;
-}
-
-
 /* How long nothing will be due. */
 static int64_t
-idle_time(struct dispatch *d)
+idle_time(const struct dispatch *d)
 {
-    int64_t  due, left;
+    int64_t  left;
 
-    if (due_next(d->claim_redis, &due) != RESULT_OK) {
-        return AWAY_US;
-    }
-
-    if (due == LOGDOC_NONE) {
+    if (d->next_us == LOGDOC_NONE) {
         return IDLE_US;
     }
 
-    left = due - dispatch_now(d);
+    left = d->next_us - dispatch_now(d);
     return left < 1000 ? 1000 : left > IDLE_US ? IDLE_US : left;
 }
 
 
 static void
-claim_step(struct dispatch *d, bool first)
+claim_step(struct round *r)
 {
-    bool         more = false;
-    size_t       room;
-    int64_t      pause = 0;
-    enum result  r = RESULT_OK;
-
-    if (first || clock_mono_us() - d->sample_us > SAMPLE_US) {
-        sample_clock(d);
-    }
-
-    if (first || d->reconcile_us == 0 || clock_mono_us() - d->reconcile_us
-                                         > d->config->dispatch_reconcile_us)
-    {
-        reconcile(d, d->reconcile_us == 0);
-    }
-
-    pthread_mutex_lock(&d->lock);
-    room = room_left(d);
-    pthread_mutex_unlock(&d->lock);
+    struct dispatch  *d = r->d;
+    bool              more = false;
+    int64_t           pause = 0, room = free_room(d);
+    enum result       result = RESULT_OK;
 
     if (room > 0) {
-        r = claim_due(d, room, &more);
+        result = claim_due(r, (size_t) room, &more);
         atomic_store(&d->last_us, clock_wall_us());
     }
 
-    if (r != RESULT_OK) {
+    if (result != RESULT_OK) {
         log_rate(LOG_WARN, "dispatch", "claiming: %s; deliveries wait",
-            result_text(r));
+            result_text(result));
         pause = AWAY_US;
 
     } else if (!more) {
@@ -449,7 +545,12 @@ claim_step(struct dispatch *d, bool first)
 
     if (pause > 0) {
         pthread_mutex_lock(&d->lock);
-        wait_until(d, pause);
+
+        if (!d->woken && !d->stopping) {
+            dispatch_wait(d, &d->room, pause);
+        }
+
+        d->woken = false;
         pthread_mutex_unlock(&d->lock);
     }
 }
@@ -458,19 +559,19 @@ claim_step(struct dispatch *d, bool first)
 void *
 dispatch_claim_run(void *arg)
 {
-    struct dispatch  *d = arg;
-    bool              first = true, stopping;
+    struct round  *r = calloc(1, sizeof(*r));
 
-    for ( ;; ) {
-        pthread_mutex_lock(&d->lock);
-        stopping = d->stopping;
-        pthread_mutex_unlock(&d->lock);
-
-        if (stopping) {
-            return NULL;
-        }
-
-        claim_step(d, first);
-        first = false;
+    if (r == NULL) {
+        log_write(LOG_ERROR, "dispatch", "out of memory: nothing is claimed");
+        return NULL;
     }
+
+    r->d = arg;
+
+    while (!dispatch_stops(r->d)) {
+        claim_step(r);
+    }
+
+    free(r);
+    return NULL;
 }

@@ -5,7 +5,6 @@
 
 #include "dispatch_private.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -16,12 +15,23 @@
 
 #define AWAY_US  INT64_C(200000)
 
-/* What one delivery comes to, beside the store's own record. */
+/* What one log comes to, beside the store's own record; the members of a batch
+ * share a delivery. */
 struct ending {
     struct delivery        *x;
+    const struct logdoc    *doc;
     struct retry_decision   decision;
     struct outcome          outcome;
     struct log_attempt      attempt;
+};
+
+/* What is written in one step. */
+struct chunk {
+    size_t                n;
+    struct ending        *e;
+    struct store_finish  *f;
+    struct due_item      *moved, *gone;
+    struct logdoc        *told;
 };
 
 
@@ -31,8 +41,8 @@ static void
 attempt_fill(struct ending *e)
 {
     struct log_attempt  *t = &e->attempt;
-    struct delivery     *x = e->x;
-    struct send         *s = x->send;
+    struct send         *s = e->x->send;
+    bool                 bare = e->x->integration->is_logs_disabled;
 
     static const char *const  words[] = {
         [OUTCOME_DELIVERED] = "DELIVERED", [OUTCOME_COMMITTED] = "COMMITTED",
@@ -41,8 +51,8 @@ attempt_fill(struct ending *e)
     };
 
     memset(t, 0, sizeof(*t));
-    memcpy(t->log_id, x->doc.id, UUID_BYTES);
-    t->number = x->doc.attempts;
+    memcpy(t->log_id, e->doc->id, UUID_BYTES);
+    t->number = e->doc->attempts;
     t->outcome = slice_of(words[e->outcome.kind]);
     t->error_code = slice_of(e->decision.code);
     t->error_message = slice_of(s->message);
@@ -54,8 +64,8 @@ attempt_fill(struct ending *e)
     t->next_attempt_us = e->decision.next_us;
     t->request.data = SLICE_NONE;          /* the log's own body was sent */
     t->request.bytes = (int64_t) s->body.n;
-    t->response.headers = s->response_headers;
-    t->response.data = s->response_body;
+    t->response.headers = bare ? SLICE_NONE : s->response_headers;
+    t->response.data = bare ? SLICE_NONE : s->response_body;
     t->response.bytes = s->response_bytes;
     t->response.cut = s->response_cut ? SLICE_LIT("size") : SLICE_LIT("");
 
@@ -73,8 +83,8 @@ decide_sent(struct ending *e, int64_t now_us)
     const struct integration  *i = e->x->integration;
     struct retry_case          c = {
         .schedule = &i->schedule, .auto_retry = i->is_auto_retry,
-        .attempts = (unsigned) e->x->doc.attempts,
-        .accepted_us = e->x->doc.started_us, .now_us = now_us,
+        .attempts = (unsigned) e->doc->attempts,
+        .accepted_us = e->x->since_us, .now_us = now_us,
         .random = dispatch_random()
     };
 
@@ -95,7 +105,8 @@ decide_unsent(struct ending *e)
     e->decision.code = x->code;
 
     if (x->give_back) {
-        e->decision.status = x->doc.attempts <= 1 ? LOG_PENDING : LOG_RETRYING;
+        e->decision.status = e->doc->attempts <= 1 ? LOG_PENDING
+                                                   : LOG_RETRYING;
         e->decision.next_us = x->back_us;
 
     } else {
@@ -118,8 +129,8 @@ finish_fill(struct store_finish *f, struct ending *e, const struct dispatch *d)
     int64_t           keep;
 
     memset(f, 0, sizeof(*f));
-    memcpy(f->id, x->doc.id, UUID_BYTES);
-    f->token = x->doc.token;
+    memcpy(f->id, e->doc->id, UUID_BYTES);
+    f->token = e->doc->token;
     f->status = e->decision.status;
     f->attempt_used = e->decision.attempt_used;
     f->next_attempt_us = e->decision.next_us;
@@ -142,6 +153,8 @@ finish_fill(struct store_finish *f, struct ending *e, const struct dispatch *d)
         f->expires_us = clock_wall_us() + keep;
         f->drop_bodies = x->integration != NULL
                          && x->integration->is_logs_disabled;
+        f->hold = f->status == LOG_FAIL && x->integration != NULL
+                  && x->integration->holds;
     }
 
     if (x->send != NULL) {
@@ -181,7 +194,8 @@ count(struct dispatch *d, const struct ending *e)
 }
 
 
-/* 410: the endpoint wants nothing more, so its integration is disabled. */
+/* 410: the endpoint wants nothing more, so its integration is disabled and
+ * the keeper cancels what waits for it. */
 static void
 disable_gone(struct dispatch *d, const struct delivery *x)
 {
@@ -190,140 +204,107 @@ disable_gone(struct dispatch *d, const struct delivery *x)
     log_write(LOG_WARN, "dispatch", "integration %.*s answered 410 and is %s",
         SLICE_ARG(x->integration->id), r == RESULT_OK ? "disabled"
             : "to be disabled by hand: the store refused");
+    dispatch_sweep(d);
 }
 
 
 static void
-leave_limiter(struct dispatch *d, const struct ending *e, int64_t now_us)
+tell_hold(struct dispatch *d, const struct ending *e)
 {
-    struct delivery     *x = e->x;
-    bool                 ok, charged;
-    enum limiter_change   change;
+    char  id[UUID_TEXT + 1];
 
-    if (!x->entered) {
-        return;
-    }
-
-    ok = e->outcome.kind == OUTCOME_DELIVERED
-         || e->outcome.kind == OUTCOME_COMMITTED;
-    charged = e->outcome.kind == OUTCOME_RETRY
-              && strcmp(e->outcome.reason, "proxy") != 0;
-
-    change = limiter_leave(d->limits, x->integration->id, ok, charged,
-        x->send != NULL && x->send->throttled ? e->outcome.earliest_us : 0,
-        now_us, dispatch_random());
-
-    if (change != LIMITER_SAME) {
-        log_write(change == LIMITER_OPENED ? LOG_WARN : LOG_NOTICE, "dispatch",
-            "integration %.*s: circuit %s", SLICE_ARG(x->integration->id),
-            change == LIMITER_OPENED ? "opened, its deliveries are held"
-                                    : "closed");
-    }
-}
-
-
-/* The oldest open delivery of an ordered destination is due at once. */
-static void
-wake_next(struct dispatch *d, const struct delivery *x)
-{
-    struct filter      f;
-    struct scope       all = { .platform = true };
-    struct store_page  page = { .limit = 1, .ascending = true };
-    struct store_rows  rows;
-    struct due_item    item;
-    struct arena       a;
-
-    filter_init(&f, &all);
-    f.terms[f.nterms++] = (struct filter_term) {
-        .field = FILTER_INTEGRATION, .op = FILTER_EQ,
-        .text = x->integration->id };
-    f.terms[f.nterms++] = (struct filter_term) {
-        .field = FILTER_STATUS, .op = FILTER_EQ, .num = LOG_PENDING };
-    page.deadline_us = clock_mono_us() + 2000000;
-    arena_init(&a, 1024 * 1024);
-
-    if (store_logs_find(d->store, &f, &page, &a, &rows) == RESULT_OK
-        && rows.n == 1 && rows.rows[0].next_attempt_us != LOGDOC_NONE)
-    {
-        memcpy(item.id, rows.rows[0].id, UUID_BYTES);
-        item.priority = rows.rows[0].priority;
-        item.due_us = dispatch_now(d);
-
-        if (store_move(d->store, &all, item.id, STORE_RESCHEDULE, item.due_us,
-                SLICE_NONE, &(enum log_status) { LOG_PENDING }) == RESULT_OK
-            && due_add(d->finish_redis, &item, 1, false) == RESULT_OK)
-        {
-            dispatch_signal(d);
-        }
-    }
-
-    arena_cleanup(&a);
+    uuid_text(e->doc->id, id);
+    atomic_fetch_add(&d->held_lanes, 1);
+    log_write(LOG_WARN, "dispatch", "integration %.*s: %s failed and holds "
+        "what comes after it in order: resend or cancel it",
+        SLICE_ARG(e->x->integration->id), id);
 }
 
 
 static void
-move_queue(struct dispatch *d, const struct ending *endings,
-    const struct store_finish *f, size_t n)
+move_queue(struct dispatch *d, struct chunk *c)
 {
-    struct due_item  moved[DISPATCH_BATCH], gone[DISPATCH_BATCH], item;
     size_t           nmoved = 0, ngone = 0;
+    bool             next = false;
+    struct due_item  item;
+    enum result      moved = RESULT_OK, gone = RESULT_OK;
 
-    for (size_t i = 0; i < n; i++) {
-        if (f[i].late) {
+    for (size_t i = 0; i < c->n; i++) {
+        const struct store_finish  *f = &c->f[i];
+
+        if (f->late) {
             continue;
         }
 
-        memcpy(item.id, f[i].id, UUID_BYTES);
-        item.priority = endings[i].x->doc.priority;
-        item.due_us = f[i].next_attempt_us;
+        memcpy(item.id, f->id, UUID_BYTES);
+        item.priority = c->e[i].doc->priority;
+        item.due_us = f->next_attempt_us;
 
-        if (is_terminal(f[i].status)) {
-            gone[ngone++] = item;
+        if (is_terminal(f->status)) {
+            c->gone[ngone++] = item;
         } else {
-            moved[nmoved++] = item;
+            c->moved[nmoved++] = item;
+        }
+
+        /* who is first in its lane now was put off until somebody says so */
+        if (f->next) {
+            memcpy(item.id, f->next_id, UUID_BYTES);
+            item.priority = f->next_priority;
+            item.due_us = f->next_due_us;
+            c->moved[nmoved++] = item;
+            next = true;
         }
     }
 
-    if ((nmoved > 0
-            && due_add(d->finish_redis, moved, nmoved, false) != RESULT_OK)
-        || (ngone > 0
-            && due_remove(d->finish_redis, gone, ngone) != RESULT_OK))
-    {
+    if (nmoved > 0) {
+        moved = due_add(d->finish_redis, c->moved, nmoved, false);
+    }
+
+    if (ngone > 0) {
+        gone = due_remove(d->finish_redis, c->gone, ngone);
+    }
+
+    if (moved != RESULT_OK || gone != RESULT_OK) {
         log_rate(LOG_WARN, "dispatch", "the due queue could not be written; "
             "the reconciler will mend it");
+    }
+
+    if (next) {
+        dispatch_signal(d);
     }
 }
 
 
 /* The logs as they are now, for whoever watches. */
 static void
-tell(struct dispatch *d, struct ending *endings, const struct store_finish *f,
-    size_t n)
+tell(struct dispatch *d, struct chunk *c)
 {
-    struct logdoc  docs[DISPATCH_BATCH];
-    size_t         m = 0;
+    size_t  m = 0;
 
-    for (size_t i = 0; i < n; i++) {
-        if (f[i].late || (!f[i].attempt_used && !is_terminal(f[i].status))) {
+    for (size_t i = 0; i < c->n; i++) {
+        const struct store_finish  *f = &c->f[i];
+        struct logdoc              *t = &c->told[m];
+
+        if (f->late || (!f->attempt_used && !is_terminal(f->status))) {
             continue;
         }
 
-        docs[m] = endings[i].x->doc;
-        docs[m].status = f[i].status;
-        docs[m].error_code = f[i].error_code;
-        docs[m].next_attempt_us = f[i].next_attempt_us;
-        docs[m].http_status = endings[i].attempt.http_status;
-        docs[m].duration_us = endings[i].attempt.duration_us;
+        *t = *c->e[i].doc;
+        t->status = f->status;
+        t->error_code = f->error_code;
+        t->next_attempt_us = f->next_attempt_us;
+        t->http_status = c->e[i].attempt.http_status;
+        t->duration_us = c->e[i].attempt.duration_us;
         m++;
     }
 
     if (m > 0) {
-        (void) changes_append(d->finish_redis, d->config, docs, m);
+        (void) changes_append(d->finish_redis, d->config, c->told, m);
     }
 }
 
 
-/* -- a batch ------------------------------------------------------------- */
+/* -- a chunk ------------------------------------------------------------- */
 
 /* Until it is written or the process ends: the lease is the last resort. */
 static bool
@@ -352,60 +333,152 @@ write_all(struct dispatch *d, struct store_finish *f, size_t n)
 }
 
 
-static void
-finish_batch(struct dispatch *d, struct delivery **list, size_t n)
+static bool
+chunk_init(struct chunk *c, size_t n)
 {
-    struct ending        endings[DISPATCH_BATCH];
-    struct store_finish  f[DISPATCH_BATCH];
-    int64_t              now = dispatch_now(d);
-    bool                 written;
+    memset(c, 0, sizeof(*c));
+    c->n = n;
+    c->e = calloc(n, sizeof(*c->e));
+    c->f = calloc(n, sizeof(*c->f));
+    c->moved = calloc(2 * n, sizeof(*c->moved));
+    c->gone = calloc(n, sizeof(*c->gone));
+    c->told = calloc(n, sizeof(*c->told));
 
-    memset(endings, 0, sizeof(endings));
+    return c->e != NULL && c->f != NULL && c->moved != NULL
+           && c->gone != NULL && c->told != NULL;
+}
 
-    for (size_t i = 0; i < n; i++) {
-        endings[i].x = list[i];
-        endings[i].attempt.http_status = LOGDOC_NONE;
-        endings[i].attempt.duration_us = LOGDOC_NONE;
 
-        if (list[i]->send != NULL) {
-            decide_sent(&endings[i], now);
-        } else {
-            decide_unsent(&endings[i]);
-        }
+static void
+chunk_cleanup(struct chunk *c)
+{
+    free(c->e);
+    free(c->f);
+    free(c->moved);
+    free(c->gone);
+    free(c->told);
+}
 
-        finish_fill(&f[i], &endings[i], d);
+
+/* One outcome for all of a batch: only the first decides. */
+static void
+decide(struct chunk *c, size_t i, int64_t now_us, const struct dispatch *d)
+{
+    struct ending  *e = &c->e[i];
+
+    e->attempt.http_status = LOGDOC_NONE;
+    e->attempt.duration_us = LOGDOC_NONE;
+
+    if (i > 0 && e->x == c->e[i - 1].x) {
+        e->decision = c->e[i - 1].decision;
+        e->outcome = c->e[i - 1].outcome;
+
+    } else if (e->x->send != NULL) {
+        decide_sent(e, now_us);
+
+    } else {
+        decide_unsent(e);
     }
 
-    written = write_all(d, f, n);
+    finish_fill(&c->f[i], e, d);
+}
+
+
+static void
+settle(struct dispatch *d, const struct chunk *c, size_t i)
+{
+    const struct store_finish  *f = &c->f[i];
+    const struct ending        *e = &c->e[i];
+
+    if (f->late) {
+        atomic_fetch_add(&d->late, 1);
+        return;
+    }
+
+    count(d, e);
+
+    if (f->hold) {
+        tell_hold(d, e);
+    }
+}
+
+
+static void
+chunk_write(struct dispatch *d, struct chunk *c)
+{
+    int64_t  now = dispatch_now(d);
+
+    for (size_t i = 0; i < c->n; i++) {
+        decide(c, i, now, d);
+    }
+
+    if (!write_all(d, c->f, c->n)) {
+        return;
+    }
+
+    move_queue(d, c);
+
+    for (size_t i = 0; i < c->n; i++) {
+        settle(d, c, i);
+    }
+
+    tell(d, c);
+}
+
+
+/* A batch may be longer than a chunk: it comes alone and whole. */
+static size_t
+chunk_size(struct delivery *const *list, size_t n, size_t *deliveries)
+{
+    *deliveries = 0;
+
+    while (*deliveries < n && list[*deliveries]->members == NULL) {
+        (*deliveries)++;
+    }
+
+    if (*deliveries == 0) {
+        *deliveries = 1;
+        return list[0]->nmembers;
+    }
+
+    return *deliveries;
+}
+
+
+static void
+chunk_fill(struct chunk *c, struct delivery *const *list)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        struct delivery  *x = list[0]->members != NULL ? list[0] : list[i];
+
+        c->e[i].x = x;
+        c->e[i].doc = x->members != NULL ? &x->members[i] : &x->doc;
+    }
+}
+
+
+static void
+finish_list(struct dispatch *d, struct delivery **list, size_t n)
+{
+    struct chunk  c;
+    size_t        deliveries;
+
+    for (size_t at = 0; at < n; at += deliveries) {
+        if (chunk_init(&c, chunk_size(list + at, n - at, &deliveries))) {
+            chunk_fill(&c, list + at);
+            chunk_write(d, &c);
+
+        } else {
+            log_rate(LOG_ERROR, "dispatch", "out of memory: outcomes are "
+                "lost, the deliveries are sent again");
+        }
+
+        chunk_cleanup(&c);
+    }
 
     for (size_t i = 0; i < n; i++) {
-        leave_limiter(d, &endings[i], now);
-
-        if (!written) {
-            continue;
-        }
-
-        if (f[i].late) {
-            atomic_fetch_add(&d->late, 1);
-        } else {
-            count(d, &endings[i]);
-        }
-
         if (list[i]->send != NULL && list[i]->send->gone) {
             disable_gone(d, list[i]);
-        }
-    }
-
-    if (written) {
-        move_queue(d, endings, f, n);
-        tell(d, endings, f, n);
-    }
-
-    for (size_t i = 0; i < n; i++) {
-        if (written && is_terminal(f[i].status) && list[i]->integration != NULL
-            && list[i]->integration->ordered)
-        {
-            wake_next(d, list[i]);
         }
 
         delivery_destroy(list[i]);
@@ -456,7 +529,7 @@ dispatch_finish_run(void *arg)
             return NULL;
         }
 
-        finish_batch(d, list, n);
+        finish_list(d, list, n);
 
         pthread_mutex_lock(&d->lock);
         d->in_flight -= (int64_t) n;

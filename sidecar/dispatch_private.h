@@ -13,24 +13,28 @@
 #include "limiter.h"
 #include "routes.h"
 
-#define DISPATCH_BATCH  64                 /* claims and finishes at once */
+#define DISPATCH_BATCH  128                /* claims and finishes at once */
 
-/* One claimed delivery on its way through a transport. */
+/* One claimed delivery on its way through a transport; a batch is one too. */
 struct delivery {
+    struct limiter_wait        wait;       /* first: what waits is this */
     struct delivery           *next;
     struct dispatch           *d;
     struct arena               arena;      /* of doc */
-    struct logdoc              doc;
+    struct logdoc              doc;        /* batch: with the array as body */
+    struct logdoc             *members;    /* of a batch, else NULL */
+    size_t                     nmembers;
+    int64_t                    since_us;   /* first due: its age */
     struct routes_pin         *pin;
     const struct integration  *integration;
     struct send               *send;       /* NULL: nothing was sent */
-    bool                       entered;    /* counted in limits */
-    /* without a send: what to do with it */
+    bool                       fresh;      /* never put off before */
+    /* nothing was sent: what to do with it */
     bool                       give_back;  /* due again at back_us */
     int64_t                    back_us;
     const char                *code;       /* else it FAILs with this */
     char                       why[256];
-    bool                       cancel;     /* its integration is gone */
+    bool                       cancel;     /* CANCELLED with it */
 };
 
 struct dispatch {
@@ -39,28 +43,30 @@ struct dispatch {
     struct routes        *routes;
     const struct secret  *secret;
     struct netguard       guard;
-    struct limiter        *limits;
+    struct limiter       *limits;
     struct transport     *http, *mllp;
 
-    pthread_t             claimer, finisher;
-    bool                  claimer_runs, finisher_runs;
-    struct redis         *claim_redis, *finish_redis;
+    pthread_t             claimer, finisher, keeper;
+    bool                  claimer_runs, finisher_runs, keeper_runs;
+    struct redis         *claim_redis, *finish_redis, *keep_redis;
 
     pthread_mutex_t       lock;            /* of what follows */
     pthread_cond_t        work;            /* the finisher's */
     pthread_cond_t        room;            /* the claimer's */
+    pthread_cond_t        keep;            /* the keeper's */
     struct delivery      *done, **done_tail;
-    int64_t               in_flight;
+    int64_t               in_flight;       /* claimed and not yet settled */
     bool                  woken;
+    bool                  sweep;           /* the keeper: look at all now */
     bool                  stopping;        /* claim nothing more */
     bool                  ending;          /* the finisher: drain and leave */
 
     _Atomic int64_t       offset_us;       /* Redis' time - ours */
-    unsigned              calls;           /* of due_peek */
-    int64_t               reconcile_us, sample_us;
+    unsigned              calls;           /* of due_take */
+    int64_t               next_us;         /* when the next is due, or NONE */
 
     _Atomic uint64_t      claimed, delivered, retried, failed, rejected, late,
-                          given_back, reconciled;
+                          given_back, reconciled, held_lanes, given_up;
     _Atomic int64_t       last_us;
 };
 
@@ -73,9 +79,23 @@ void dispatch_signal(struct dispatch *d);
 
 /* Hands a delivery to the finisher; any thread. */
 void dispatch_done(struct dispatch *d, struct delivery *x);
+void dispatch_give_back(struct delivery *x, int64_t at_us);
+
+/* To its transport; it is counted in flight. */
+void dispatch_submit(struct delivery *x);
+
+/* The keeper looks at everything that is open soon: something was disabled,
+ * deleted or changed. */
+void dispatch_sweep(struct dispatch *d);
+
+bool dispatch_stops(struct dispatch *d);
+
+/* Waits on COND, lock held, for US at most. */
+void dispatch_wait(struct dispatch *d, pthread_cond_t *cond, int64_t us);
 
 void *dispatch_claim_run(void *arg);
 void *dispatch_finish_run(void *arg);
+void *dispatch_keep_run(void *arg);
 
 struct delivery *delivery_create(struct dispatch *d);
 void delivery_destroy(struct delivery *x);

@@ -11,7 +11,7 @@
 
 #include "logdoc.h"
 
-#define FAIR_EVERY  8                      /* calls: the oldest of all first */
+#define FAIR_EVERY  8                      /* calls: the oldest of all */
 #define MAX_REPLY   (4 * 1024 * 1024)
 
 static const char *const  keys[DUE_PRIORITIES] = {
@@ -110,172 +110,106 @@ due_remove(struct redis *r, const struct due_item *items, size_t n)
 }
 
 
-/* Members and scores of one set; what is no id of ours is left out. */
+/*
+ * KEYS: the sets from HIGH to LOW.  ARGV: now, until, how many, and 1 for the
+ * oldest of all.  Answers the next score that is left ('' none), then index of
+ * the set, score and member of each one taken.
+ */
+static const char  take_script[] =
+    "local max=tonumber(ARGV[3]) local all={} "
+    "for i=1,#KEYS do "
+    "if #all>=max and ARGV[4]~='1' then break end "
+    "local r=redis.call('ZRANGEBYSCORE',KEYS[i],'-inf',ARGV[1],'WITHSCORES',"
+    "'LIMIT',0,ARGV[4]=='1' and max or max-#all) "
+    "for j=1,#r,2 do all[#all+1]={i,tonumber(r[j+1]),r[j]} end end "
+    "if ARGV[4]=='1' then table.sort(all,function(a,b) "
+    "if a[2]~=b[2] then return a[2]<b[2] end return a[3]<b[3] end) end "
+    "local out={''} local add={} "
+    "for k=1,math.min(max,#all) do local x=all[k] "
+    "add[x[1]]=add[x[1]] or {} local t=add[x[1]] "
+    "t[#t+1]=ARGV[2] t[#t+1]=x[3] "
+    "out[#out+1]=x[1] out[#out+1]=string.format('%.0f',x[2]) "
+    "out[#out+1]=x[3] end "
+    "for i,t in pairs(add) do for k=1,#t,200 do "
+    "redis.call('ZADD',KEYS[i],'XX',unpack(t,k,math.min(k+199,#t))) end end "
+    "for i=1,#KEYS do local r=redis.call('ZRANGE',KEYS[i],0,0,'WITHSCORES') "
+    "if r[2] and (out[1]=='' or tonumber(r[2])<tonumber(out[1])) then "
+    "out[1]=r[2] end end "
+    "return out";
+
+
+/* What is no id of ours is left out. */
 static size_t
-take_items(const redisReply *reply, int64_t priority, struct due_item *out,
-    size_t max)
+take_items(const redisReply *reply, struct due_item *out, size_t max)
 {
-    const redisReply  *member, *score;
-    size_t             n = 0;
+    const redisReply *const  *e = (const redisReply *const *) reply->element;
+    size_t                    n = 0;
 
-    for (size_t i = 0; i + 1 < reply->elements && n < max; i += 2) {
-        member = reply->element[i];
-        score = reply->element[i + 1];
-
-        if (member->type != REDIS_REPLY_STRING
-            || score->type != REDIS_REPLY_STRING
-            || uuid_parse((struct slice) { member->str, member->len },
-                   out[n].id) != RESULT_OK)
+    for (size_t i = 1; i + 2 < reply->elements && n < max; i += 3) {
+        if (e[i]->type == REDIS_REPLY_INTEGER
+            && e[i + 1]->type == REDIS_REPLY_STRING
+            && e[i + 2]->type == REDIS_REPLY_STRING
+            && uuid_parse((struct slice) { e[i + 2]->str, e[i + 2]->len },
+                   out[n].id) == RESULT_OK)
         {
-            continue;
+            out[n].due_us = (int64_t) (strtod(e[i + 1]->str, NULL) * 1000);
+            out[n].priority = DUE_PRIORITIES - e[i]->integer;
+            n++;
         }
-
-        out[n].due_us = (int64_t) (strtod(score->str, NULL) * 1000);
-        out[n].priority = priority;
-        n++;
     }
 
     return n;
 }
 
 
-static bool
-append_range(struct redis *r, unsigned priority, const char *until,
-    const char *limit)
+enum result
+due_take(struct redis *r, int64_t now_us, int64_t until_us, unsigned *calls,
+    struct due_item *out, size_t max, size_t *n, int64_t *next_us)
 {
-    const char  *argv[] = { "ZRANGEBYSCORE", keys[priority], "-inf", until,
-        "WITHSCORES", "LIMIT", "0", limit };
-
-    return redis_append(r, 8, argv, NULL);
-}
-
-
-/* The sets from HIGH to LOW, each up to the limit, in one round trip. */
-static enum result
-read_ranges(struct redis *r, const char *until, const char *limit,
-    struct due_item *out[DUE_PRIORITIES], size_t max, size_t n[DUE_PRIORITIES])
-{
+    char          now[24], until[24], limit[24];
+    const char   *argv[] = { "EVAL", take_script, "3", keys[2], keys[1],
+        keys[0], now, until, limit, "0" };
     redisReply   *reply;
     enum result   result;
+
+    *n = 0;
+    *next_us = LOGDOC_NONE;
 
     if (redis_context(r) == NULL) {
         return RESULT_UNAVAILABLE;
     }
 
-    for (unsigned p = DUE_PRIORITIES; p-- > 0; /* void */) {
-        if (!append_range(r, p, until, limit)) {
-            return RESULT_UNAVAILABLE;
-        }
-    }
-
-    for (unsigned p = DUE_PRIORITIES; p-- > 0; /* void */) {
-        result = redis_read(r, 0, MAX_REPLY, &reply);
-        if (result != RESULT_OK) {
-            return result;
-        }
-
-        result = redis_reply_result(r, reply);
-        n[p] = result == RESULT_OK ? take_items(reply, p, out[p], max) : 0;
-        freeReplyObject(reply);
-
-        if (result != RESULT_OK) {
-            redis_fail(r, "a due queue could not be read");
-            return result;
-        }
-    }
-
-    return RESULT_OK;
-}
-
-
-/* The oldest of all goes first, so that LOW is never starved. */
-static void
-put_oldest_first(struct due_item *items, size_t n)
-{
-    struct due_item  oldest;
-    size_t           at = 0;
-
-    for (size_t i = 1; i < n; i++) {
-        if (items[i].due_us < items[at].due_us) {
-            at = i;
-        }
-    }
-
-    if (at > 0) {
-        oldest = items[at];
-        memmove(items + 1, items, at * sizeof(*items));
-        items[0] = oldest;
-    }
-}
-
-
-enum result
-due_peek(struct redis *r, int64_t now_us, unsigned *calls,
-    struct due_item *out, size_t max, size_t *n)
-{
-    struct due_item  *all, *range[DUE_PRIORITIES];
-    size_t            count[DUE_PRIORITIES], total = 0;
-    char              until[24], limit[16];
-    enum result       result;
-
-    *n = 0;
-
-    all = malloc(DUE_PRIORITIES * max * sizeof(*all));
-    if (all == NULL) {
-        return RESULT_MEMORY;
-    }
-
-    for (unsigned p = 0; p < DUE_PRIORITIES; p++) {
-        range[p] = all + (DUE_PRIORITIES - 1 - p) * max;
-    }
-
-    (void) snprintf(until, sizeof(until), "%lld", (long long) (now_us / 1000));
+    (void) snprintf(now, sizeof(now), "%lld", (long long) (now_us / 1000));
+    (void) snprintf(until, sizeof(until), "%lld",
+        (long long) (until_us / 1000));
     (void) snprintf(limit, sizeof(limit), "%zu", max);
-    result = read_ranges(r, until, limit, range, max, count);
+    argv[9] = ++*calls % FAIR_EVERY == 0 ? "1" : "0";
 
-    if (result == RESULT_OK) {
-        for (unsigned p = DUE_PRIORITIES; p-- > 0; /* void */) {
-            memmove(all + total, range[p], count[p] * sizeof(*all));
-            total += count[p];
-        }
-
-        if (++*calls % FAIR_EVERY == 0) {
-            put_oldest_first(all, total);
-        }
-
-        *n = total < max ? total : max;
-        memcpy(out, all, *n * sizeof(*all));
+    if (!redis_append(r, 10, argv, NULL)) {
+        return RESULT_UNAVAILABLE;
     }
 
-    free(all);
-    return result;
-}
-
-
-enum result
-due_next(struct redis *r, int64_t *due_us)
-{
-    struct due_item   first[DUE_PRIORITIES];
-    struct due_item  *range[DUE_PRIORITIES];
-    size_t            count[DUE_PRIORITIES];
-    enum result       result;
-
-    *due_us = LOGDOC_NONE;
-
-    for (unsigned p = 0; p < DUE_PRIORITIES; p++) {
-        range[p] = &first[p];
+    result = redis_read(r, 0, MAX_REPLY, &reply);
+    if (result != RESULT_OK) {
+        return result;
     }
 
-    result = read_ranges(r, "+inf", "1", range, 1, count);
+    result = redis_reply_result(r, reply);
 
-    for (unsigned p = 0; p < DUE_PRIORITIES && result == RESULT_OK; p++) {
-        if (count[p] == 1
-            && (*due_us == LOGDOC_NONE || first[p].due_us < *due_us))
+    if (result == RESULT_OK && reply->type == REDIS_REPLY_ARRAY
+        && reply->elements > 0)
+    {
+        *n = take_items(reply, out, max);
+
+        if (reply->element[0]->type == REDIS_REPLY_STRING
+            && reply->element[0]->len > 0)
         {
-            *due_us = first[p].due_us;
+            *next_us = (int64_t) (strtod(reply->element[0]->str, NULL)
+                                  * 1000);
         }
     }
 
+    freeReplyObject(reply);
     return result;
 }
 

@@ -24,14 +24,15 @@ must_check enum result due_remove(struct redis *r,
     const struct due_item *items, size_t n);
 
 /*
- * Up to MAX ids due at NOW: priority 2 before 1 before 0, FIFO inside, and on
- * every eighth call the oldest due of all first.  They stay in the set.
+ * Takes up to MAX ids due at NOW: priority 2 before 1 before 0, FIFO inside,
+ * and on every eighth call the oldest of all whatever their priority.  They
+ * stay in their sets, due at UNTIL: another dispatcher takes others, and a
+ * crash brings them back.  *next_us: when the next is due of those that are
+ * left, LOGDOC_NONE: nothing waits.
  */
-must_check enum result due_peek(struct redis *r, int64_t now_us,
-    unsigned *calls, struct due_item *out, size_t max, size_t *n);
-
-/* The next due time of all, or LOGDOC_NONE. */
-must_check enum result due_next(struct redis *r, int64_t *due_us);
+must_check enum result due_take(struct redis *r, int64_t now_us,
+    int64_t until_us, unsigned *calls, struct due_item *out, size_t max,
+    size_t *n, int64_t *next_us);
 
 /* Lengths for /system and metrics. */
 must_check enum result due_count(struct redis *r,

@@ -15,6 +15,7 @@
 #include "changes.h"
 #include "clock.h"
 #include "json_member.h"
+#include "lane.h"
 #include "log.h"
 #include "logdoc.h"
 
@@ -583,6 +584,8 @@ route(struct accepting *x)
     for (size_t i = 0; i < n && r == RESULT_OK; i++) {
         fill_log(x, found[i], &x->logs[x->nlogs], x->nlogs);
         r = prepare(x, found[i], &x->logs[x->nlogs], &wanted);
+        r = r != RESULT_OK ? r : lane_fill(&x->logs[x->nlogs], found[i],
+            x->root, x->a);
         x->nlogs += wanted;
     }
 
@@ -791,8 +794,11 @@ events_queue(struct events *e, const struct logdoc *logs, size_t n)
 
     for (size_t i = 0; i < n && i < MAX_DELIVERIES; i++) {
         memcpy(item.id, logs[i].id, UUID_BYTES);
-        item.due_us = logs[i].next_attempt_us;
         item.priority = logs[i].priority;
+
+        /* a batch may be full at once */
+        item.due_us = (logs[i].lane_flags & LOG_LANE_BATCH)
+                          ? logs[i].lane_us : logs[i].next_attempt_us;
 
         if (logs[i].status == LOG_PENDING || logs[i].status == LOG_RETRYING) {
             due[ndue++] = item;

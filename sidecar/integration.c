@@ -58,6 +58,18 @@ static const struct field  fields[] = {
         "2 HIGH, 1 MODERATE, 0 LOW, where the event says nothing." },
     { "ordered", F_BOOL, AT(ordered), 0, 0, "false", NULL,
         "The next delivery begins only after the one before has ended." },
+    { "order_key", F_TEXT, AT(order_key), 0, 200, "", NULL,
+        "ordered: only among equal values of this reference (patient_id) or "
+        "member of the event (.payload.patient.id)." },
+    { "on_fail", F_WORD, AT(on_fail), 0, 0, "auto", "auto|skip|hold",
+        "ordered: after a failure the next goes (skip) or all wait until it "
+        "is sent again or cancelled (hold); auto: hold, mllp: skip." },
+    { "is_batch", F_BOOL, AT(is_batch), 0, 0, "false", NULL,
+        "http: several events are sent together as one JSON array." },
+    { "batch_size", F_INT, AT(batch_size), 1, 1000, "100", NULL,
+        "is_batch: so many events close a batch; 1 MB does too." },
+    { "batch_window_ms", F_INT, AT(batch_window_ms), 0, 86400000, "5000",
+        NULL, "is_batch: how long the first event waits for others." },
     { "schedule", F_SCHEDULE, AT(schedule_text), 0, 400, "", NULL,
         "Delays between attempts such as 5s,5m,2h; empty: the transport's." },
     { "concurrency", F_INT, AT(concurrency), 1, 256, "10", NULL,
@@ -541,6 +553,68 @@ check_mllp(struct check *c)
 }
 
 
+static bool
+out_true(const struct check *c, const char *name)
+{
+    return json_is_true(json_object_get(c->out, name));
+}
+
+
+/* "", a name, or names that each have a dot in front; lane.c reads it. */
+static bool
+order_key_is_fit(const char *key)
+{
+    static const char  names[] = "abcdefghijklmnopqrstuvwxyz"
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    bool    path = key[0] == '.';
+    size_t  n;
+
+    while (key[0] != '\0') {
+        key += path;
+        n = strspn(key, names);
+
+        if (n == 0 || n > 64 || key[n] != (path && key[n] != '\0' ? '.'
+                                                                  : '\0'))
+        {
+            return false;
+        }
+
+        key += n;
+    }
+
+    return true;
+}
+
+
+static void
+check_lane(struct check *c)
+{
+    const char  *key = out_text(c, "order_key");
+
+    if (!order_key_is_fit(key)) {
+        fault(c, "order_key", "path", "must be the name of a reference such "
+            "as patient_id, or a path into the event such as "
+            ".payload.patient.id");
+    }
+
+    if (!out_true(c, "is_batch")) {
+        return;
+    }
+
+    if (strcmp(out_text(c, "transport"), "mllp") == 0
+        || strcmp(out_text(c, "request_type"), "GET") == 0)
+    {
+        fault(c, "is_batch", "transport",
+            "a batch is a body: transport http, not GET");
+    }
+
+    if (key[0] != '\0') {
+        fault(c, "order_key", "is_batch",
+            "a batch mixes keys: leave one of the two out");
+    }
+}
+
+
 static void
 check_unknown(struct check *c)
 {
@@ -608,6 +682,8 @@ integration_check(const json_t *in, const json_t *old, struct slice id,
         check_http(&c);
         check_bearer(&c);
     }
+
+    check_lane(&c);
 
     if ((out_text(&c, "client_cert")[0] == '\0')
         != (out_text(&c, "client_key")[0] == '\0'))
@@ -878,7 +954,12 @@ load_schedule(struct integration *i)
     if (i->transport == INTEGRATION_MLLP) {
         i->concurrency = 1;
         i->ordered = true;
+        i->is_batch = false;
     }
+
+    i->holds = i->ordered && (i->on_fail == ON_FAIL_HOLD
+                              || (i->on_fail == ON_FAIL_AUTO
+                                  && i->transport == INTEGRATION_HTTP));
 }
 
 
@@ -904,6 +985,8 @@ integration_load(const struct store_doc *d, struct integration **out)
         ok = load_field(i, &fields[n], json_object_get(body, fields[n].name));
     }
 
+    i->gone = !i->enabled && slice_eq(json_slice(json_object_get(body,
+        "disabled_reason")), SLICE_LIT("gone"));
     ok = ok && load_headers(i, json_object_get(body, "headers"))
          && load_secrets(i, json_object_get(body, "signing_secrets"));
     json_decref(body);

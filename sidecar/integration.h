@@ -16,6 +16,7 @@
 #include "transport.h"
 
 enum integration_transport { INTEGRATION_HTTP, INTEGRATION_MLLP };
+enum on_fail { ON_FAIL_AUTO, ON_FAIL_SKIP, ON_FAIL_HOLD };
 
 struct integration_header {
     struct slice  name, value;
@@ -36,6 +37,12 @@ struct integration {
     struct slice   filter, transform;      /* jq; "" none */
     int64_t        priority;               /* default of its deliveries */
     bool           ordered;                /* next only after the one before */
+    struct slice   order_key;              /* of a reference, or a path; "" */
+    int            on_fail;                /* enum on_fail, as configured */
+    bool           holds;                  /* a failure stops its lane */
+    bool           is_batch;
+    int64_t        batch_size, batch_window_ms;
+    bool           gone;                   /* disabled because of a 410 */
     struct slice   schedule_text;
     struct retry_schedule  schedule;
 

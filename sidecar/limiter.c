@@ -3,7 +3,11 @@
  *
  * The breaker opens at 10 failures in a row, or at 70 % of at least 10 sends
  * in 5 minutes; while it is open one probe at a time is let through, after 30 s
- * at first, then twice as long each time, at most 5 minutes.
+ * at first, then twice as long each time, at most ten times that.
+ *
+ * What finds all slots taken waits here as long as it would soon go; the rest
+ * is put off, each a slot's time behind the one before, so that a long queue
+ * of one destination comes back in order and as fast as it can be sent.
  */
 
 #include "limiter.h"
@@ -21,14 +25,25 @@
 #define BREAK_AT_LEAST    10
 #define BREAK_PERCENT     70
 #define WINDOW_US         (INT64_C(300) * 1000000)
-#define PROBE_FIRST_US    (INT64_C(30) * 1000000)
-#define PROBE_LAST_US     (INT64_C(300) * 1000000)
-#define BUSY_US           INT64_C(200000)  /* all slots taken: ask again */
+#define PROBE_STEPS       10               /* times the first, at most */
+#define PROBING_US        INT64_C(1000000)
+#define WAIT_US           INT64_C(200000)  /* what goes so soon waits here */
+#define WAIT_MOST         256
+#define DEFER_MOST_US     (INT64_C(30) * 1000000)
+#define DEFER_LEAST_US    INT64_C(1000)
+#define USUAL_US          INT64_C(50000)   /* a send, before any is known */
+#define TOKENS_US         INT64_C(100000)  /* rate: as many at once */
 
 struct entry {
     struct entry  *next;
     char           id[64];
-    int64_t        in_flight;
+    int64_t        concurrency, in_flight, waiting;
+    int64_t        average_us;             /* of a send; 0: not known */
+    int64_t        defer_us;               /* the last that was put off */
+    int64_t        tokens, tokens_us;      /* of the rate, until when */
+    int64_t        rate_until_us;          /* none are given before */
+    int64_t        fail_since_us, fail_last_us, ok_last_us;
+    struct limiter_wait  *first, **last;
     int64_t        hold_us;                /* Retry-After of the endpoint */
     int64_t        probe_us;               /* breaker: next probe */
     int64_t        probe_step_us;
@@ -46,28 +61,33 @@ struct limiter {
     pthread_mutex_t  lock;
     struct entry    *table[TABLE_SIZE];
     struct note     *notes;
+    int64_t          probe_us;
     int64_t          open;
+    bool             closed;               /* nothing waits any more */
 };
 
 
 /*
  * GCRA: KEYS[1] holds the theoretical arrival time in ms.  ARGV: the interval
- * and the burst's tolerance in ms.  Answers 0, or the ms to wait.
+ * and the burst's tolerance in ms, how many are wanted.  Answers how many may
+ * go, or minus the ms to wait.
  */
 static const char  gcra_script[] =
     "local t=redis.call('TIME') "
     "local now=t[1]*1000+t[2]/1000 "
+    "local step=tonumber(ARGV[1]) "
     "local tat=tonumber(redis.call('GET',KEYS[1]) or now) "
     "if tat<now then tat=now end "
-    "local wait=tat-now-tonumber(ARGV[2]) "
-    "if wait>0 then return math.ceil(wait) end "
-    "redis.call('SET',KEYS[1],tat+ARGV[1],'PX',"
-    "math.ceil(tat+ARGV[1]-now+ARGV[2]+1000)) "
-    "return 0";
+    "local n=math.floor((now+ARGV[2]-tat)/step)+1 "
+    "if n<1 then return -math.ceil(tat-now-ARGV[2]) end "
+    "n=math.min(n,tonumber(ARGV[3])) "
+    "redis.call('SET',KEYS[1],string.format('%.6f',tat+n*step),'PX',"
+    "math.ceil(tat+n*step-now+ARGV[2]+1000)) "
+    "return n";
 
 
 enum result
-limiter_create(struct limiter **out)
+limiter_create(int64_t probe_us, struct limiter **out)
 {
     struct limiter  *l;
 
@@ -82,6 +102,7 @@ limiter_create(struct limiter **out)
         return RESULT_MEMORY;
     }
 
+    l->probe_us = probe_us;
     (void) pthread_mutex_init(&l->lock, NULL);
     *out = l;
     return RESULT_OK;
@@ -144,6 +165,7 @@ entry_find(struct limiter *l, struct slice id, bool make)
     }
 
     memcpy(e->id, id.p, id.n);
+    e->last = &e->first;
     e->next = *head;
     *head = e;
     return e;
@@ -163,99 +185,239 @@ entry_held(const struct entry *e, int64_t now_us)
     }
 
     if (e->probing) {
-        return now_us + BUSY_US * 5;
+        return now_us + PROBING_US;
     }
 
     return e->probe_us > now_us ? e->probe_us : 0;
 }
 
 
-/* The ms to wait by the rate of all instances, 0 when it may go (also when
- * Redis cannot say: a limit must not stop delivery). */
 static int64_t
-rate_wait_ms(struct redis *r, const struct integration *i)
+entry_average(const struct entry *e)
 {
-    char          key[96], interval[32], burst[32];
-    const char   *argv[] = { "EVAL", gcra_script, "1", key, interval, burst };
-    redisReply   *reply;
-    int64_t       wait = 0;
+    return e->average_us > 0 ? e->average_us : USUAL_US;
+}
 
-    if (r == NULL || i->rate_per_s <= 0 || redis_context(r) == NULL) {
-        return 0;
+
+static int64_t
+entry_slots(const struct entry *e, int64_t free)
+{
+    int64_t  most = free / 2 < 1 ? 1 : free / 2;
+
+    return e->open ? 1 : e->concurrency < most ? e->concurrency : most;
+}
+
+
+/* So many would go within WAIT_US. */
+static int64_t
+entry_seats(const struct entry *e, int64_t free)
+{
+    int64_t  most = free / 2 < WAIT_MOST ? free / 2 : WAIT_MOST;
+    int64_t  soon = e->concurrency * WAIT_US / entry_average(e);
+
+    return e->open ? 0 : soon < most ? soon : most;
+}
+
+
+/* Behind the last that was put off, by the time that a send of it takes. */
+static int64_t
+entry_defer(struct entry *e, int64_t step_us, int64_t now_us, uint32_t random)
+{
+    int64_t  at = e->defer_us > now_us ? e->defer_us : now_us;
+
+    at += step_us < DEFER_LEAST_US ? DEFER_LEAST_US : step_us;
+
+    if (at > now_us + DEFER_MOST_US) {
+        return now_us + DEFER_MOST_US - (int64_t) (random % 4000000);
+    }
+
+    e->defer_us = at;
+    return at;
+}
+
+
+static int64_t
+entry_step(const struct entry *e)
+{
+    return entry_average(e) / (e->concurrency < 1 ? 1 : e->concurrency);
+}
+
+
+/* As many sends as the rate of all instances lets go, or minus the ms to wait.
+ * When Redis cannot say, one: a limit must not stop delivery. */
+static int64_t
+rate_ask(struct redis *r, const struct integration *i, int64_t want)
+{
+    char          key[96], interval[32], burst[32], wanted[24];
+    const char   *argv[] = { "EVAL", gcra_script, "1", key, interval, burst,
+        wanted };
+    redisReply   *reply;
+    int64_t       answer = 1;
+
+    if (r == NULL || redis_context(r) == NULL) {
+        return 1;
     }
 
     (void) snprintf(key, sizeof(key), "idash:rate:%.*s", SLICE_ARG(i->id));
     (void) snprintf(interval, sizeof(interval), "%.6f",
         1000.0 / (double) i->rate_per_s);
     (void) snprintf(burst, sizeof(burst), "%.6f",
-        i->rate_per_s > 10 ? 100.0 : 0.0);
+        i->rate_per_s > 10 ? (double) TOKENS_US / 1000 : 0.0);
+    (void) snprintf(wanted, sizeof(wanted), "%lld", (long long) want);
 
-    reply = redis_argv(r, 6, argv, NULL);
+    reply = redis_argv(r, 7, argv, NULL);
 
     if (reply != NULL && reply->type == REDIS_REPLY_INTEGER) {
-        wait = reply->integer;
+        answer = reply->integer == 0 ? -1 : reply->integer;
     }
 
     freeReplyObject(reply);
-    return wait;
+    return answer;
 }
 
 
-int64_t
-limiter_enter(struct limiter *l, struct redis *r, const struct integration *i,
-    int64_t now_us, uint32_t random)
+/* 0: it may go by the rate.  Called by one thread, the claimer, without lock
+ * while Redis answers. */
+static int64_t
+rate_enter(struct limiter *l, struct entry *e, struct redis *r,
+    const struct integration *i, int64_t now_us, uint32_t random)
 {
-    struct entry  *e;
-    int64_t        until = 0, wait;
+    int64_t  step = 1000000 / i->rate_per_s, got, until = 0;
+    bool     ask;
+
+    pthread_mutex_lock(&l->lock);
+    ask = e->rate_until_us <= now_us;
+
+    if (ask && e->tokens > 0 && e->tokens_us > now_us) {
+        e->tokens--;
+        ask = false;
+
+    } else if (!ask) {
+        until = entry_defer(e, step, now_us, random);
+    }
+
+    pthread_mutex_unlock(&l->lock);
+
+    if (!ask) {
+        return until;
+    }
+
+    got = rate_ask(r, i, i->rate_per_s > 10 ? (TOKENS_US + step) / step : 1);
+    pthread_mutex_lock(&l->lock);
+
+    if (got > 0) {
+        e->tokens = got - 1;
+        e->tokens_us = now_us + TOKENS_US;
+
+    } else {
+        e->rate_until_us = now_us - got * 1000;
+        e->defer_us = e->defer_us > e->rate_until_us ? e->defer_us
+                                                     : e->rate_until_us;
+        until = entry_defer(e, step, now_us, random);
+    }
+
+    pthread_mutex_unlock(&l->lock);
+    return until;
+}
+
+
+/* Under the lock: in flight, waiting, or put off until *until_us. */
+static enum limiter_answer
+entry_enter(struct limiter *l, struct entry *e, struct limiter_wait *w,
+    int64_t free, int64_t now_us, uint32_t random, int64_t *until_us)
+{
+    *until_us = entry_held(e, now_us);
+
+    if (*until_us != 0) {
+        return LIMITER_LATER;
+    }
+
+    if (e->first == NULL && e->in_flight < entry_slots(e, free)) {
+        e->in_flight++;
+        e->probing = e->open;
+        return LIMITER_GO;
+    }
+
+    if (!l->closed && e->waiting < entry_seats(e, free)) {
+        w->next = NULL;
+        w->since_us = now_us;
+        *e->last = w;
+        e->last = &w->next;
+        e->waiting++;
+        return LIMITER_WAIT;
+    }
+
+    *until_us = entry_defer(e, entry_step(e), now_us, random);
+    return LIMITER_LATER;
+}
+
+
+enum limiter_answer
+limiter_enter(struct limiter *l, struct redis *r, const struct integration *i,
+    struct limiter_wait *w, int64_t free, bool fresh, int64_t now_us,
+    uint32_t random, int64_t *until_us)
+{
+    enum limiter_answer  answer = LIMITER_LATER;
+    struct entry        *e;
 
     pthread_mutex_lock(&l->lock);
     e = entry_find(l, i->id, true);
+    *until_us = 0;
 
     if (e == NULL) {
-        until = now_us + BUSY_US;
+        *until_us = now_us + PROBING_US;
 
-    } else if ((until = entry_held(e, now_us)) == 0) {
-        if (e->in_flight >= i->concurrency) {
-            /* spread, so that the waiting do not all ask at once */
-            until = now_us + BUSY_US + (int64_t) (random % BUSY_US);
+    } else {
+        e->concurrency = i->concurrency;
+        *until_us = entry_held(e, now_us);
 
-        } else {
-            e->in_flight++;
-            e->probing = e->open;
+        if (*until_us == 0 && fresh && e->defer_us > now_us) {
+            *until_us = entry_defer(e, entry_step(e), now_us, random);
         }
     }
 
     pthread_mutex_unlock(&l->lock);
 
-    if (until != 0) {
-        return until;
+    if (*until_us == 0 && i->rate_per_s > 0) {
+        *until_us = rate_enter(l, e, r, i, now_us, random);
     }
 
-    wait = rate_wait_ms(r, i);
-    if (wait == 0) {
-        return 0;
+    if (*until_us != 0) {
+        return LIMITER_LATER;
     }
 
     pthread_mutex_lock(&l->lock);
-    e->in_flight--;
-    e->probing = false;
+    answer = entry_enter(l, e, w, free, now_us, random, until_us);
+
+    /* the token of what does not go yet serves the next */
+    e->tokens += answer == LIMITER_LATER && i->rate_per_s > 0;
     pthread_mutex_unlock(&l->lock);
 
-    return now_us + wait * 1000;
+    return answer;
 }
 
 
 int64_t
-limiter_held(struct limiter *l, struct slice id, int64_t now_us)
+limiter_held(struct limiter *l, struct slice id, int64_t free, int64_t now_us,
+    uint32_t random)
 {
     struct entry  *e;
-    int64_t        until;
+    int64_t        until = 0;
 
     pthread_mutex_lock(&l->lock);
     e = entry_find(l, id, false);
-    until = e == NULL ? 0 : entry_held(e, now_us);
-    pthread_mutex_unlock(&l->lock);
 
+    if (e != NULL) {
+        until = entry_held(e, now_us);
+
+        if (until == 0 && e->in_flight >= entry_slots(e, free)
+            && e->waiting >= entry_seats(e, free))
+        {
+            until = entry_defer(e, entry_step(e), now_us, random);
+        }
+    }
+
+    pthread_mutex_unlock(&l->lock);
     return until;
 }
 
@@ -303,10 +465,13 @@ breaker_step(struct limiter *l, struct entry *e, bool ok, int64_t now_us,
         return LIMITER_SAME;
     }
 
-    e->probe_step_us = e->probe_step_us == 0 ? PROBE_FIRST_US
+    e->probe_step_us = e->probe_step_us == 0 ? l->probe_us
                                              : e->probe_step_us * 2;
-    e->probe_step_us = e->probe_step_us > PROBE_LAST_US ? PROBE_LAST_US
-                                                        : e->probe_step_us;
+
+    if (e->probe_step_us > l->probe_us * PROBE_STEPS) {
+        e->probe_step_us = l->probe_us * PROBE_STEPS;
+    }
+
     e->probe_us = now_us + e->probe_step_us
                   + e->probe_step_us / 10 * (int64_t) (random >> 16) / 65536;
 
@@ -320,13 +485,64 @@ breaker_step(struct limiter *l, struct entry *e, bool ok, int64_t now_us,
 }
 
 
-enum limiter_change
-limiter_leave(struct limiter *l, struct slice id, bool ok, bool charged,
-    int64_t hold_until_us, int64_t now_us, uint32_t random)
+static void
+health_count(struct entry *e, bool ok, int64_t now_us)
 {
-    struct entry        *e;
+    if (ok) {
+        e->ok_last_us = now_us;
+        e->fail_since_us = 0;
+        return;
+    }
+
+    e->fail_last_us = now_us;
+    e->fail_since_us = e->fail_since_us == 0 ? now_us : e->fail_since_us;
+}
+
+
+/* The first that wait go on (two, so that more come into flight when there is
+ * more room than before), or all go back when none may. */
+static void
+entry_next(struct entry *e, int64_t now_us, struct limiter_next *next)
+{
+    struct limiter_wait  *w;
+    int64_t               until = entry_held(e, now_us);
+
+    for (int i = 0; i < 2 && until == 0 && e->first != NULL
+                    && e->in_flight < (e->open ? 1 : e->concurrency); i++)
+    {
+        w = e->first;
+        e->first = w->next;
+        e->last = e->first == NULL ? &e->first : e->last;
+        e->waiting--;
+        e->in_flight++;
+        e->probing = e->open;
+        w->next = next->go;
+        next->go = w;
+        until = entry_held(e, now_us);
+    }
+
+    /* what cannot go soon must not sit on its lease here */
+    if (e->first != NULL
+        && (until != 0 || now_us - e->first->since_us > WAIT_US * 5))
+    {
+        next->back = e->first;
+        next->back_us = until != 0 ? until : now_us;
+        e->first = NULL;
+        e->last = &e->first;
+        e->waiting = 0;
+    }
+}
+
+
+enum limiter_change
+limiter_leave(struct limiter *l, struct slice id,
+    const struct limiter_end *end, int64_t now_us, uint32_t random,
+    struct limiter_next *next)
+{
+    struct entry         *e;
     enum limiter_change   change = LIMITER_SAME;
 
+    memset(next, 0, sizeof(*next));
     pthread_mutex_lock(&l->lock);
     e = entry_find(l, id, false);
 
@@ -334,18 +550,51 @@ limiter_leave(struct limiter *l, struct slice id, bool ok, bool charged,
         e->in_flight--;
         e->probing = false;
 
-        if (hold_until_us > e->hold_us) {
-            e->hold_us = hold_until_us;
+        if (end->hold_until_us > e->hold_us) {
+            e->hold_us = end->hold_until_us;
         }
 
-        if (ok || charged) {
-            window_count(e, ok, now_us);
-            change = breaker_step(l, e, ok, now_us, random);
+        if (end->duration_us != LOGDOC_NONE && (end->ok || end->charged)) {
+            e->average_us = e->average_us == 0 ? end->duration_us + 1
+                : e->average_us + (end->duration_us - e->average_us) / 8;
         }
+
+        if (end->ok || end->charged) {
+            health_count(e, end->ok, now_us);
+            window_count(e, end->ok, now_us);
+            change = breaker_step(l, e, end->ok, now_us, random);
+        }
+
+        entry_next(e, now_us, next);
     }
 
     pthread_mutex_unlock(&l->lock);
     return change;
+}
+
+
+struct limiter_wait *
+limiter_flush(struct limiter *l)
+{
+    struct limiter_wait  *all = NULL, **tail = &all;
+
+    pthread_mutex_lock(&l->lock);
+    l->closed = true;
+
+    for (size_t i = 0; i < TABLE_SIZE; i++) {
+        for (struct entry *e = l->table[i]; e != NULL; e = e->next) {
+            if (e->first != NULL) {
+                *tail = e->first;
+                tail = e->last;
+                e->first = NULL;
+                e->last = &e->first;
+                e->waiting = 0;
+            }
+        }
+    }
+
+    pthread_mutex_unlock(&l->lock);
+    return all;
 }
 
 
@@ -394,6 +643,22 @@ limiter_noted(struct limiter *l, const uint8_t log_id[UUID_BYTES],
 }
 
 
+static void
+state_of(const struct entry *e, struct limiter_state *out)
+{
+    memset(out, 0, sizeof(*out));
+    memcpy(out->id, e->id, sizeof(out->id));
+    out->in_flight = e->in_flight;
+    out->waiting = e->waiting;
+    out->failures = e->in_a_row;
+    out->open = e->open;
+    out->probe_us = e->probe_us;
+    out->fail_since_us = e->fail_since_us;
+    out->fail_last_us = e->fail_last_us;
+    out->ok_last_us = e->ok_last_us;
+}
+
+
 bool
 limiter_state(struct limiter *l, struct slice id, struct limiter_state *out)
 {
@@ -404,14 +669,51 @@ limiter_state(struct limiter *l, struct slice id, struct limiter_state *out)
     e = entry_find(l, id, false);
 
     if (e != NULL) {
-        out->in_flight = e->in_flight;
-        out->failures = e->in_a_row;
-        out->open = e->open;
-        out->probe_us = e->probe_us;
+        state_of(e, out);
     }
 
     pthread_mutex_unlock(&l->lock);
     return e != NULL;
+}
+
+
+/* Entries are never removed, so one at a time may be copied under the lock. */
+void
+limiter_each(struct limiter *l,
+    void (*each)(void *arg, const struct limiter_state *s), void *arg)
+{
+    struct limiter_state  s;
+    struct entry         *e;
+
+    for (size_t i = 0; i < TABLE_SIZE; i++) {
+        pthread_mutex_lock(&l->lock);
+        e = l->table[i];
+        pthread_mutex_unlock(&l->lock);
+
+        while (e != NULL) {
+            pthread_mutex_lock(&l->lock);
+            state_of(e, &s);
+            e = e->next;
+            pthread_mutex_unlock(&l->lock);
+            each(arg, &s);
+        }
+    }
+}
+
+
+void
+limiter_forgive(struct limiter *l, struct slice id)
+{
+    struct entry  *e;
+
+    pthread_mutex_lock(&l->lock);
+    e = entry_find(l, id, false);
+
+    if (e != NULL) {
+        e->fail_since_us = 0;
+    }
+
+    pthread_mutex_unlock(&l->lock);
 }
 
 

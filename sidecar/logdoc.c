@@ -114,6 +114,7 @@ logdoc_init(struct logdoc *d)
     d->next_attempt_us = LOGDOC_NONE;
     d->priority = LOGDOC_NONE;
     d->lease_until_us = LOGDOC_NONE;
+    d->lane_us = LOGDOC_NONE;
     d->client_port = LOGDOC_NONE;
     d->expires_us = LOGDOC_NONE;
 }
@@ -163,8 +164,8 @@ logdoc_fingerprint(const struct logdoc *d)
     X(response.headers) X(response.data) X(response.cut)                      \
     X(upstream_addr) X(upstream_status) X(upstream_connect)                   \
     X(upstream_header) X(upstream_response)                                   \
-    X(error_code) X(error_message) X(event_id) X(batch_id) X(replay_of)       \
-    X(resend_of) X(message_id) X(trace_id) X(client_ip)
+    X(error_code) X(error_message) X(lane) X(event_id) X(batch_id)            \
+    X(replay_of) X(resend_of) X(message_id) X(trace_id) X(client_ip)
 
 
 static bool

@@ -41,6 +41,10 @@ int log_status_parse(struct slice s);
 const char *log_flag_text(unsigned bit);
 uint32_t log_flag_parse(struct slice s);
 
+/* Why a delivery stands in a lane. */
+#define LOG_LANE_ORDERED        0x01       /* goes when those before ended */
+#define LOG_LANE_BATCH          0x02       /* goes together with others */
+
 struct log_pair {                          /* a business reference or field */
     struct slice  name, value;
 };
@@ -87,6 +91,11 @@ struct logdoc {
     int64_t          lease_until_us;       /* NONE: not leased */
     struct slice     error_code, error_message;   /* "" when none */
     uint64_t         error_fingerprint;    /* 0 when none */
+
+    /* outbound, while it is open: what it stands in line with, from when */
+    struct slice     lane;                 /* "" none */
+    uint32_t         lane_flags;
+    int64_t          lane_us;              /* NONE: next_attempt_us */
 
     struct slice     event_id, batch_id, replay_of, resend_of, message_id;
     struct slice     trace_id;

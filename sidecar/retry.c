@@ -209,7 +209,9 @@ retry_decide(const struct retry_case *c, const struct outcome *o)
         /* a first attempt given back leaves the delivery as it was */
         return (struct retry_decision) {
             .status = c->attempts <= 1 ? LOG_PENDING : LOG_RETRYING,
-            .attempt_used = false, .next_us = c->now_us + RETRY_NOT_SENT_US,
+            .attempt_used = false,
+            .next_us = strcmp(o->reason, "shutdown") == 0 ? c->now_us
+                           : c->now_us + RETRY_NOT_SENT_US,
             .code = o->reason, .detail = NULL
         };
 

@@ -295,6 +295,29 @@ refresh(struct routes *r)
 }
 
 
+bool
+routes_refresh(struct routes *r)
+{
+    bool  mine, fresh;
+
+    pthread_mutex_lock(&r->lock);
+    mine = !r->loading;
+    r->loading = true;
+    pthread_mutex_unlock(&r->lock);
+
+    if (!mine) {
+        return false;
+    }
+
+    fresh = refresh(r) == RESULT_OK;
+    pthread_mutex_lock(&r->lock);
+    r->loading = false;
+    pthread_mutex_unlock(&r->lock);
+
+    return fresh;
+}
+
+
 static struct routes_pin *
 current(struct routes *r)
 {

@@ -25,4 +25,7 @@ must_check enum result routes_get(struct routes *r, struct slice id,
     struct routes_pin **pin, const struct integration **out, bool *held);
 void routes_release(struct routes_pin *pin);
 
+/* Takes over the newest configuration now; false: the store did not answer. */
+bool routes_refresh(struct routes *r);
+
 #endif /* ROUTES_H */

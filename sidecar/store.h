@@ -99,13 +99,23 @@ struct store_claim {
     bool           claimed;
     int64_t        due_us;                 /* not claimed: when to look again;
                                               NONE: never, it has ended */
+    int64_t        since_us;               /* claimed: when it was first due */
+    bool           behind;                 /* another of its lane comes first */
+    bool           forming;                /* of a batch that is still open */
+    struct slice   lane;                   /* forming: its lane */
     struct logdoc  doc;                    /* claimed: with request.data, the
-                                              new token and attempts */
+                                              new token and attempts; of a
+                                              batch: with batch_id */
 };
 
 /*
  * One atomic step a log: {PENDING or RETRYING, next_attempt_us <= NOW, no lease
  * after NOW} -> lease until LEASE_UNTIL, token + 1, attempts + 1.
+ *
+ * A log with a lane (LOG_LANE_ORDERED) is claimed only while no other open or
+ * held log of the lane is before it by (lane_us, id).  One of an open batch is
+ * not claimed (forming); a claim of one member of a closed batch claims all of
+ * them, the others then read as leased.
  */
 must_check enum result store_claim(struct store *s, int64_t now_us,
     int64_t lease_until_us, struct arena *a, struct store_claim *claims,
@@ -122,7 +132,11 @@ struct store_finish {
     int64_t             expires_us;        /* of an ended log */
     struct slice        error_code, error_message;
     const struct log_attempt  *attempt;    /* kept first; NULL: none used */
+    bool                hold;              /* FAIL: its lane waits behind it */
     bool                late;              /* out: another token, not written */
+    bool                next;              /* out: who is first in its lane */
+    uint8_t             next_id[UUID_BYTES];
+    int64_t             next_priority, next_due_us;
 };
 
 /*
@@ -133,12 +147,40 @@ struct store_finish {
 must_check enum result store_finish(struct store *s, struct store_finish *f,
     size_t n);
 
-enum store_move { STORE_CANCEL, STORE_RESCHEDULE, STORE_RELEASE };
+/*
+ * A batch: the logs of a lane with LOG_LANE_BATCH that are due by lane_us and
+ * in no batch yet, oldest first.  Closed when SIZE or BYTES is reached, or the
+ * first has waited until its next_attempt_us: then all become members of ID
+ * and due, for good, in one step.
+ */
+struct store_batch {
+    struct slice  lane;
+    bool          ordered;                 /* one batch after the other */
+    unsigned      size;                    /* at most so many members */
+    int64_t       bytes;                   /* of their bodies, with commas */
+    int64_t       now_us;
+    uint8_t       id[UUID_BYTES];
+    bool          closed;                  /* out */
+    uint8_t       first[UUID_BYTES];       /* closed: a member, to be claimed */
+    int64_t       due_us;                  /* open: when to ask again; NONE */
+};
+
+/* RESULT_INVALID: this store forms no batches. */
+must_check enum result store_batch_close(struct store *s,
+    struct store_batch *b);
+
+/* The open members of a closed batch in their order, with bodies and tokens. */
+must_check enum result store_batch_get(struct store *s,
+    const uint8_t id[UUID_BYTES], struct arena *a, struct logdoc **out,
+    size_t *n);
+
+enum store_move { STORE_CANCEL, STORE_DROP, STORE_RESCHEDULE, STORE_RELEASE };
 
 /*
- * CANCEL: PENDING or RETRYING, not leased -> CANCELLED.  RESCHEDULE: same,
- * next_attempt_us = AT.  RELEASE: a lease is ended, due AT.  RESULT_CONFLICT:
- * it is leased or has ended; *status tells.
+ * CANCEL: PENDING or RETRYING, not leased -> CANCELLED; a FAIL that holds its
+ * lane lets it go and stays FAIL.  DROP: the same, out of a closed batch too.
+ * RESCHEDULE: next_attempt_us = AT.  RELEASE: a lease is ended, due AT.
+ * RESULT_CONFLICT: it is leased, in a closed batch or has ended; *status tells.
  */
 must_check enum result store_move(struct store *s, const struct scope *sc,
     const uint8_t id[UUID_BYTES], enum store_move move, int64_t at_us,

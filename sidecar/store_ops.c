@@ -190,6 +190,26 @@ store_due(struct store *s, int64_t before_us, int64_t after_us,
 
 
 enum result
+store_batch_close(struct store *s, struct store_batch *b)
+{
+    b->closed = false;
+    b->due_us = LOGDOC_NONE;
+    return s->ops->batch_close == NULL ? RESULT_INVALID
+                                       : s->ops->batch_close(s, b);
+}
+
+
+enum result
+store_batch_get(struct store *s, const uint8_t id[UUID_BYTES],
+    struct arena *a, struct logdoc **out, size_t *n)
+{
+    *n = 0;
+    return s->ops->batch_get == NULL ? RESULT_INVALID
+                                     : s->ops->batch_get(s, id, a, out, n);
+}
+
+
+enum result
 store_logs_find(struct store *s, const struct filter *f,
     const struct store_page *p, struct arena *a, struct store_rows *out)
 {

@@ -18,7 +18,7 @@
 
 #include "store_ops.h"
 
-#define STORE_SCHEMA       1              /* user_version */
+#define STORE_SCHEMA       2              /* user_version */
 #define SQLITE_BUSY_MS      5000
 #define SQLITE_READ_US      INT64_C(5000000)   /* of a call without deadline */
 #define SQLITE_BUMP_MAX     INT64_C(1048576)   /* us that a start may move */
@@ -47,7 +47,9 @@ enum sqlite_stmt {
     SQL_HEAT_ADD, SQL_HEAT_UNDONE, SQL_HEAT_TODO,
     SQL_COUNTER_ADD,
     SQL_DELIVERY_READ, SQL_DELIVERY_INSERT, SQL_DELIVERY_CLAIM,
-    SQL_DELIVERY_MOVE, SQL_DELIVERY_DELETE,
+    SQL_DELIVERY_MOVE, SQL_DELIVERY_DELETE, SQL_DELIVERY_HOLD,
+    SQL_LANE_FIRST, SQL_LANE_WAITING, SQL_LANE_TAKE, SQL_LANE_TAKE_OVER,
+    SQL_BATCH_CLAIM, SQL_BATCH_ATTEMPT, SQL_BATCH_LET_GO,
     SQL_LOG_ATTEMPT, SQL_LOG_UPDATE, SQL_DETAIL_PUT, SQL_BODY_PUT,
     SQL_ATTEMPT_INSERT,
     SQL_STMT_COUNT
@@ -212,6 +214,7 @@ must_check enum result sqlite_blob_put(struct sqlite_conn *c,
 
 /* -- store_sqlite_outbound.c --------------------------------------------- */
 
+#define SQLITE_MAX_LANE      512           /* bytes; longer ones share */
 #define SQLITE_MAX_ATTEMPTS  200           /* shown of one log, the newest */
 
 /* A log that is open joins the deliveries; ID is its row. */
@@ -231,6 +234,46 @@ enum result sqlite_due(struct store *s, int64_t before_us, int64_t after_us,
 enum result sqlite_attempts(struct store *s, const struct scope *sc,
     const uint8_t id[UUID_BYTES], struct arena *a, struct log_attempt **out,
     size_t *n);
+
+struct sqlite_delivery {                   /* a row of table delivery */
+    int64_t   id;                          /* of integration_directory */
+    int64_t   due, token, leased, since;
+    uint32_t  flags;
+    bool      held, batched;
+    uint8_t   batch[UUID_BYTES];
+    char      lane[SQLITE_MAX_LANE];
+    size_t    nlane;
+};
+
+enum result sqlite_delivery_read(struct sqlite_conn *c,
+    const uint8_t uid[UUID_BYTES], struct sqlite_delivery *row);
+
+/* -- store_sqlite_lane.c ------------------------------------------------- */
+
+/* Is nobody of the lane before it?  Members of one batch are level. */
+must_check enum result sqlite_lane_is_first(struct sqlite_conn *c,
+    const uint8_t uid[UUID_BYTES], const struct sqlite_delivery *row,
+    bool *first);
+
+/* Who is first now, unless held, into F. */
+must_check enum result sqlite_lane_next(struct sqlite_conn *c,
+    const struct sqlite_delivery *row, struct store_finish *f);
+
+/* Ends the hold of a failed delivery, of its whole batch. */
+must_check enum result sqlite_lane_let_go(struct sqlite_conn *c,
+    const uint8_t uid[UUID_BYTES], const struct sqlite_delivery *row);
+
+/* D, just inserted, takes the place of what it is a resend of. */
+must_check enum result sqlite_lane_take_over(struct sqlite_conn *c,
+    const struct logdoc *d);
+
+/* Writes the batch into the log that is about to be updated. */
+must_check enum result sqlite_batch_note(struct sqlite_conn *c,
+    const struct sqlite_delivery *row, struct logdoc *d, struct arena *a);
+
+enum result sqlite_batch_close(struct store *s, struct store_batch *b);
+enum result sqlite_batch_get(struct store *s, const uint8_t id[UUID_BYTES],
+    struct arena *a, struct logdoc **out, size_t *n);
 
 /* -- store_sqlite_where.c ------------------------------------------------ */
 

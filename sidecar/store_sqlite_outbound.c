@@ -2,7 +2,8 @@
  * Deliveries under way.  Table delivery holds one row for each log that is
  * PENDING or RETRYING: when it is due (or its lease ends), who owns it by
  * token.  A row is gone when the log has ended, so the table stays as small as
- * what is open.  Attempts are rows of integration_retry_log, written once.
+ * what is open (and what holds its lane).  Attempts are rows of
+ * integration_retry_log, written once.  Lanes: store_sqlite_lane.c.
  */
 
 #include "store_sqlite.h"
@@ -13,17 +14,26 @@
 
 #define PACK_MAX  (64 * 1024 * 1024)
 
-struct delivery_row {
-    int64_t  id;                           /* of integration_directory */
-    int64_t  due, token, leased;
-};
+
+static size_t
+lane_copy(struct slice from, char to[SQLITE_MAX_LANE])
+{
+    size_t  n = from.n < SQLITE_MAX_LANE ? from.n : SQLITE_MAX_LANE;
+
+    if (n > 0) {
+        memcpy(to, from.p, n);
+    }
+
+    return n;
+}
 
 
-static enum result
-delivery_read(struct sqlite_conn *c, const uint8_t uid[UUID_BYTES],
-    struct delivery_row *row)
+enum result
+sqlite_delivery_read(struct sqlite_conn *c, const uint8_t uid[UUID_BYTES],
+    struct sqlite_delivery *row)
 {
     sqlite3_stmt  *st;
+    struct slice   batch;
     int            rc;
 
     st = sqlite_stmt_get(c, SQL_DELIVERY_READ, &rc);
@@ -39,6 +49,16 @@ delivery_read(struct sqlite_conn *c, const uint8_t uid[UUID_BYTES],
         row->due = sqlite3_column_int64(st, 1);
         row->token = sqlite3_column_int64(st, 2);
         row->leased = sqlite3_column_int64(st, 3);
+        row->since = sqlite3_column_int64(st, 4);
+        row->flags = (uint32_t) sqlite3_column_int64(st, 5);
+        row->held = sqlite3_column_int(st, 6) != 0;
+        row->nlane = lane_copy(sqlite_column_slice(st, 7), row->lane);
+        batch = sqlite_column_slice(st, 8);
+        row->batched = batch.n == UUID_BYTES;
+
+        if (row->batched) {
+            memcpy(row->batch, batch.p, UUID_BYTES);
+        }
     }
 
     sqlite3_reset(st);
@@ -69,10 +89,22 @@ sqlite_delivery_insert(struct sqlite_conn *c, const struct logdoc *d,
         sqlite3_bind_int64(st, 3, d->next_attempt_us);
         sqlite3_bind_int64(st, 4, d->priority == LOGDOC_NONE ? 1
                                                              : d->priority);
+        sqlite3_bind_int64(st, 5, d->lane_us != LOGDOC_NONE ? d->lane_us
+                                      : d->next_attempt_us);
+
+        if (d->lane.n > 0) {
+            sqlite_bind_blob(st, 6, d->lane.p, d->lane.n < SQLITE_MAX_LANE
+                ? d->lane.n : SQLITE_MAX_LANE);
+        }
+
+        sqlite3_bind_int64(st, 7, d->lane.n > 0 ? d->lane_flags : 0);
+        sqlite3_bind_int64(st, 8, (int64_t) d->request.data.n);
         rc = sqlite_stmt_done(st);
     }
 
-    return sqlite_result(c, rc, "delivery");
+    return rc != SQLITE_DONE || d->lane.n == 0 || d->resend_of.n == 0
+               ? sqlite_result(c, rc, "delivery")
+               : sqlite_lane_take_over(c, d);
 }
 
 
@@ -82,52 +114,126 @@ struct claim_job {
     struct store_claim  *claims;
     size_t               n;
     int64_t              now_us, lease_us;
+    struct arena        *a;
 };
+
+
+/* One more attempt and token for the row, or for all of its batch. */
+static enum result
+claim_take(struct sqlite_conn *c, const struct claim_job *job,
+    const struct store_claim *claim, const struct sqlite_delivery *row)
+{
+    sqlite3_stmt  *st;
+    int            rc;
+
+    st = sqlite_stmt_get(c, row->batched ? SQL_BATCH_CLAIM
+                                         : SQL_DELIVERY_CLAIM, &rc);
+
+    if (st != NULL) {
+        sqlite_bind_blob(st, 1, row->batched ? row->batch : claim->id,
+            UUID_BYTES);
+        sqlite3_bind_int64(st, 2, job->lease_us);
+        rc = sqlite_stmt_done(st);
+    }
+
+    if (rc != SQLITE_DONE) {
+        return sqlite_result(c, rc, "claim");
+    }
+
+    st = sqlite_stmt_get(c, row->batched ? SQL_BATCH_ATTEMPT
+                                         : SQL_LOG_ATTEMPT, &rc);
+
+    if (st != NULL) {
+        if (row->batched) {
+            sqlite_bind_blob(st, 1, row->batch, UUID_BYTES);
+        } else {
+            sqlite3_bind_int64(st, 1, row->id);
+            sqlite3_bind_int64(st, 2, 1);
+        }
+
+        rc = sqlite_stmt_done(st);
+    }
+
+    return sqlite_result(c, rc, "claim");
+}
+
+
+/* May the row go now?  Else the claim says why not. */
+static enum result
+claim_judge(struct sqlite_conn *c, const struct claim_job *job,
+    struct store_claim *claim, const struct sqlite_delivery *row, bool *may)
+{
+    enum result  r = RESULT_OK;
+
+    *may = false;
+
+    if (row->held) {
+        return RESULT_OK;
+    }
+
+    claim->due_us = row->due;
+
+    /* an open batch is asked for early: it may be full */
+    if ((row->flags & LOG_LANE_BATCH) && !row->batched) {
+        claim->forming = row->since <= job->now_us;
+        claim->due_us = claim->forming ? row->due : row->since;
+        claim->lane = arena_copy(job->a,
+            (struct slice) { row->lane, row->nlane });
+
+        return RESULT_OK;
+    }
+
+    if (row->due > job->now_us) {
+        return RESULT_OK;
+    }
+
+    *may = true;
+
+    if (row->flags & LOG_LANE_ORDERED) {
+        r = sqlite_lane_is_first(c, claim->id, row, may);
+        claim->behind = !*may;
+    }
+
+    return r;
+}
 
 
 static enum result
 claim_row(struct sqlite_conn *c, const struct claim_job *job,
     struct store_claim *claim)
 {
-    struct delivery_row  row;
-    sqlite3_stmt        *st;
-    enum result          r;
-    int                  rc;
+    struct sqlite_delivery  row;
+    bool                    may = false;
+    enum result             r;
 
-    claim->claimed = false;
+    claim->claimed = claim->behind = claim->forming = false;
     claim->due_us = LOGDOC_NONE;
-    r = delivery_read(c, claim->id, &row);
+    r = sqlite_delivery_read(c, claim->id, &row);
 
     if (r != RESULT_OK) {
         return r == RESULT_NOT_FOUND ? RESULT_OK : r;
     }
 
-    if (row.due > job->now_us) {
-        claim->due_us = row.due;
-        return RESULT_OK;
+    r = claim_judge(c, job, claim, &row, &may);
+
+    if (r != RESULT_OK || !may) {
+        return r;
     }
 
-    st = sqlite_stmt_get(c, SQL_DELIVERY_CLAIM, &rc);
-
-    if (st != NULL) {
-        sqlite_bind_blob(st, 1, claim->id, UUID_BYTES);
-        sqlite3_bind_int64(st, 2, job->lease_us);
-        rc = sqlite_stmt_done(st);
-    }
-
-    if (rc == SQLITE_DONE) {
-        st = sqlite_stmt_get(c, SQL_LOG_ATTEMPT, &rc);
-    }
-
-    if (rc == SQLITE_DONE || rc == SQLITE_OK) {
-        sqlite3_bind_int64(st, 1, row.id);
-        sqlite3_bind_int64(st, 2, 1);
-        rc = sqlite_stmt_done(st);
-    }
-
-    claim->claimed = rc == SQLITE_DONE;
+    r = claim_take(c, job, claim, &row);
+    claim->claimed = r == RESULT_OK;
+    claim->since_us = row.since;
     claim->doc.token = row.token + 1;
-    return sqlite_result(c, rc, "claim");
+    claim->doc.batch_id = SLICE_NONE;
+
+    if (row.batched) {
+        char  text[UUID_TEXT + 1];
+
+        uuid_text(row.batch, text);
+        claim->doc.batch_id = arena_copy(job->a, slice_of(text));
+    }
+
+    return r;
 }
 
 
@@ -150,7 +256,8 @@ sqlite_claim(struct store *base, int64_t now_us, int64_t lease_until_us,
     struct arena *a, struct store_claim *claims, size_t n)
 {
     const struct scope  all = { .platform = true };
-    struct claim_job    job = { claims, n, now_us, lease_until_us };
+    struct claim_job    job = { claims, n, now_us, lease_until_us, a };
+    struct slice        batch;
     int64_t             token;
     enum result         r;
 
@@ -160,8 +267,10 @@ sqlite_claim(struct store *base, int64_t now_us, int64_t lease_until_us,
     for (size_t i = 0; i < n && r == RESULT_OK; i++) {
         if (claims[i].claimed) {
             token = claims[i].doc.token;
+            batch = claims[i].doc.batch_id;
             r = sqlite_log_get(base, &all, claims[i].id, a, &claims[i].doc);
             claims[i].doc.token = token;
+            claims[i].doc.batch_id = batch;
             claims[i].doc.lease_until_us = lease_until_us;
         }
     }
@@ -307,20 +416,22 @@ log_update(struct sqlite_conn *c, int64_t id, const struct logdoc *d)
 }
 
 
+/* DUE: when it goes on, LOGDOC_NONE: it has ended, INT64_MAX: it is held. */
 static enum result
 delivery_settle(struct sqlite_conn *c, const uint8_t uid[UUID_BYTES],
-    bool ended, int64_t due_us)
+    int64_t due_us)
 {
     sqlite3_stmt  *st;
     int            rc;
 
-    st = sqlite_stmt_get(c, ended ? SQL_DELIVERY_DELETE : SQL_DELIVERY_MOVE,
-        &rc);
+    st = sqlite_stmt_get(c, due_us == LOGDOC_NONE ? SQL_DELIVERY_DELETE
+                            : due_us == INT64_MAX ? SQL_DELIVERY_HOLD
+                                                  : SQL_DELIVERY_MOVE, &rc);
 
     if (st != NULL) {
         sqlite_bind_blob(st, 1, uid, UUID_BYTES);
 
-        if (!ended) {
+        if (due_us != LOGDOC_NONE) {
             sqlite3_bind_int64(st, 2, due_us);
         }
 
@@ -338,20 +449,76 @@ has_ended(enum log_status s)
 }
 
 
+/* Nothing happened to it: only its turn is another, and no attempt was used. */
+static enum result
+finish_give_back(struct sqlite_conn *c, const struct store_finish *f,
+    const struct sqlite_delivery *row)
+{
+    sqlite3_stmt  *st;
+    int            rc;
+
+    st = sqlite_stmt_get(c, SQL_LOG_ATTEMPT, &rc);
+
+    if (st != NULL) {
+        sqlite3_bind_int64(st, 1, row->id);
+        sqlite3_bind_int64(st, 2, -1);
+        rc = sqlite_stmt_done(st);
+    }
+
+    return rc != SQLITE_DONE ? sqlite_result(c, rc, "finish")
+                             : delivery_settle(c, f->id, f->next_attempt_us);
+}
+
+
+static enum result
+finish_log(struct sqlite_conn *c, struct store_finish *f,
+    const struct sqlite_delivery *row, struct sqlite_heat *heat)
+{
+    const struct scope   all = { .platform = true };
+    struct logdoc       *d = malloc(sizeof(*d));
+    struct arena         a;
+    enum result          r;
+
+    if (d == NULL) {
+        return RESULT_MEMORY;
+    }
+
+    arena_init(&a, PACK_MAX);
+    r = sqlite_log_read(c, &all, f->id, &a, d);
+    r = r != RESULT_OK || f->attempt == NULL ? r
+        : attempt_insert(c, row->id, f->attempt);
+
+    if (r == RESULT_OK && row->batched) {
+        r = sqlite_batch_note(c, row, d, &a);
+    }
+
+    if (r == RESULT_OK) {
+        log_apply(d, f);
+        r = log_update(c, row->id, d);
+    }
+
+    r = r != RESULT_OK || !has_ended(f->status) ? r
+        : sqlite_heat_log(c, heat, d);
+
+    arena_cleanup(&a);
+    free(d);
+    return r;
+}
+
+
 static enum result
 finish_row(struct sqlite_conn *c, struct store_finish *f,
     struct sqlite_heat *heat)
 {
-    const struct scope   all = { .platform = true };
-    struct delivery_row  row;
-    struct logdoc       *d;
-    struct arena         a;
-    enum result          r;
+    struct sqlite_delivery  row;
+    enum result             r;
 
-    f->late = false;
-    r = delivery_read(c, f->id, &row);
+    f->late = f->next = false;
+    r = sqlite_delivery_read(c, f->id, &row);
 
-    if (r == RESULT_NOT_FOUND || (r == RESULT_OK && row.token != f->token)) {
+    if (r == RESULT_NOT_FOUND
+        || (r == RESULT_OK && (row.token != f->token || row.held)))
+    {
         f->late = true;
         return RESULT_OK;
     }
@@ -360,29 +527,19 @@ finish_row(struct sqlite_conn *c, struct store_finish *f,
         return r;
     }
 
-    d = malloc(sizeof(*d));
-    if (d == NULL) {
-        return RESULT_MEMORY;
+    if (!has_ended(f->status) && !f->attempt_used) {
+        return finish_give_back(c, f, &row);
     }
 
-    arena_init(&a, PACK_MAX);
-    r = sqlite_log_read(c, &all, f->id, &a, d);
-    r = r != RESULT_OK || f->attempt == NULL ? r
-        : attempt_insert(c, row.id, f->attempt);
+    r = finish_log(c, f, &row, heat);
+    r = r != RESULT_OK ? r : delivery_settle(c, f->id,
+        !has_ended(f->status) ? f->next_attempt_us
+            : f->hold && (row.flags & LOG_LANE_ORDERED) ? INT64_MAX
+                                                        : LOGDOC_NONE);
 
-    if (r == RESULT_OK) {
-        log_apply(d, f);
-        r = log_update(c, row.id, d);
-    }
-
-    r = r != RESULT_OK ? r : delivery_settle(c, f->id, has_ended(f->status),
-        f->next_attempt_us);
-    r = r != RESULT_OK || !has_ended(f->status) ? r
-        : sqlite_heat_log(c, heat, d);
-
-    arena_cleanup(&a);
-    free(d);
-    return r;
+    return r != RESULT_OK || !has_ended(f->status)
+               || !(row.flags & LOG_LANE_ORDERED) ? r
+                   : sqlite_lane_next(c, &row, f);
 }
 
 
@@ -435,8 +592,10 @@ static enum result
 move_log(struct sqlite_conn *c, struct move_job *job, struct logdoc *d,
     struct arena *a)
 {
-    struct delivery_row  row;
-    enum result          r;
+    struct sqlite_delivery  row;
+    bool                    ends = job->move == STORE_CANCEL
+                                   || job->move == STORE_DROP;
+    enum result             r;
 
     r = sqlite_log_read(c, job->scope, job->id, a, d);
     if (r != RESULT_OK) {
@@ -444,11 +603,16 @@ move_log(struct sqlite_conn *c, struct move_job *job, struct logdoc *d,
     }
 
     job->status = d->status;
-    r = delivery_read(c, job->id, &row);
+    r = sqlite_delivery_read(c, job->id, &row);
+
+    if (r == RESULT_OK && row.held) {
+        return ends ? sqlite_lane_let_go(c, job->id, &row) : RESULT_CONFLICT;
+    }
 
     if (r == RESULT_NOT_FOUND
         || (r == RESULT_OK && job->move != STORE_RELEASE
-            && row.leased > job->now_us))
+            && (row.leased > job->now_us
+                || (row.batched && job->move != STORE_DROP))))
     {
         return RESULT_CONFLICT;
     }
@@ -457,7 +621,7 @@ move_log(struct sqlite_conn *c, struct move_job *job, struct logdoc *d,
         return r;
     }
 
-    if (job->move == STORE_CANCEL) {
+    if (ends) {
         d->status = LOG_CANCELLED;
         d->next_attempt_us = LOGDOC_NONE;
         d->error_code = SLICE_LIT("cancelled");
@@ -470,7 +634,7 @@ move_log(struct sqlite_conn *c, struct move_job *job, struct logdoc *d,
     job->status = d->status;
     r = log_update(c, row.id, d);
     return r != RESULT_OK ? r : delivery_settle(c, job->id,
-        job->move == STORE_CANCEL, job->at_us);
+        ends ? LOGDOC_NONE : job->at_us);
 }
 
 

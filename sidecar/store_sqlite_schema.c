@@ -46,10 +46,17 @@ static const char  schema_logs[] =
     "CREATE INDEX dir_trouble ON integration_directory(status, id, bump, org,"
     " lab, kind, error) WHERE status IN (0, 2, 3);"
 
+    /* since: its place in the lane; held: it failed and its lane waits */
     "CREATE TABLE delivery(uid BLOB NOT NULL PRIMARY KEY, id INT NOT NULL,"
     " due INT NOT NULL, priority INT NOT NULL, token INT NOT NULL,"
-    " leased INT NOT NULL) STRICT, WITHOUT ROWID;"
+    " leased INT NOT NULL, since INT NOT NULL, lane BLOB, flags INT NOT NULL,"
+    " bytes INT NOT NULL, batch BLOB, held INT NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
     "CREATE INDEX delivery_due ON delivery(due, uid);"
+    "CREATE INDEX delivery_lane ON delivery(lane, since, uid)"
+    " WHERE lane NOT NULL;"
+    "CREATE INDEX delivery_batch ON delivery(batch, since, uid)"
+    " WHERE batch NOT NULL;"
     "CREATE TABLE integration_retry_log(id INT NOT NULL, n INT NOT NULL,"
     " started INT, dur INT, connect INT, first INT, http INT, next INT,"
     " outcome BLOB, code BLOB, message BLOB, req_bytes INT, res_bytes INT,"
@@ -129,10 +136,27 @@ const char *const  sqlite_stmt_text[SQL_STMT_COUNT] = {
         "INSERT INTO counter VALUES(?1,1)"
         " ON CONFLICT DO UPDATE SET value=value+1",
     [SQL_DELIVERY_READ] =
-        "SELECT id,due,token,leased FROM delivery WHERE uid=?1",
-    [SQL_DELIVERY_INSERT] = "INSERT INTO delivery VALUES(?1,?2,?3,?4,0,0)",
+        "SELECT id,due,token,leased,since,flags,held,lane,batch FROM delivery"
+        " WHERE uid=?1",
+    [SQL_DELIVERY_INSERT] = "INSERT INTO delivery"
+        " VALUES(?1,?2,?3,?4,0,0,?5,?6,?7,?8,NULL,0)",
     [SQL_DELIVERY_CLAIM] =
         "UPDATE delivery SET due=?2,leased=?2,token=token+1 WHERE uid=?1",
+    [SQL_DELIVERY_HOLD] = "UPDATE delivery SET due=?2,leased=0,held=1"
+        " WHERE uid=?1",
+    [SQL_LANE_FIRST] = "SELECT uid,due,priority,held,batch FROM delivery"
+        " WHERE lane=?1 ORDER BY since,uid LIMIT 1",
+    [SQL_LANE_WAITING] = "SELECT uid,due,bytes FROM delivery WHERE lane=?1"
+        " AND batch IS NULL AND held=0 AND since<=?2 ORDER BY since,uid"
+        " LIMIT ?3",
+    [SQL_LANE_TAKE] = "UPDATE delivery SET batch=?2,due=?3 WHERE uid=?1",
+    [SQL_LANE_TAKE_OVER] = "UPDATE delivery SET since=?2 WHERE uid=?1",
+    [SQL_BATCH_CLAIM] =
+        "UPDATE delivery SET due=?2,leased=?2,token=token+1 WHERE batch=?1",
+    [SQL_BATCH_ATTEMPT] = "UPDATE integration_directory"
+        " SET attempts=coalesce(attempts,0)+1"
+        " WHERE id IN (SELECT id FROM delivery WHERE batch=?1)",
+    [SQL_BATCH_LET_GO] = "DELETE FROM delivery WHERE batch=?1 AND held=1",
     [SQL_DELIVERY_MOVE] = "UPDATE delivery SET due=?2,leased=0 WHERE uid=?1",
     [SQL_DELIVERY_DELETE] = "DELETE FROM delivery WHERE uid=?1",
     [SQL_LOG_ATTEMPT] = "UPDATE integration_directory"

@@ -91,6 +91,9 @@ static enum result
 log_delete(struct sqlite_conn *c, int64_t id)
 {
     static const char *const  deletes[] = {
+        /* a failure that holds its lane goes too, and lets it go */
+        "DELETE FROM delivery WHERE uid=(SELECT uid FROM"
+            " integration_directory WHERE id=?1)",
         "DELETE FROM integration_retry_log WHERE id=?1",
         "DELETE FROM body WHERE id=?1",
         "DELETE FROM detail WHERE id=?1",
