@@ -2,7 +2,7 @@
 
 #include "clock.h"
 
-#include <stdio.h>
+#include <stdbool.h>
 #include <string.h>
 #include <time.h>
 
@@ -31,6 +31,19 @@ clock_mono_us(void)
 }
 
 
+/* N digits and AFTER; where to go on. */
+static char *
+digits_put(char *p, int value, int n, char after)
+{
+    for (int i = n - 1; i >= 0; i--, value /= 10) {
+        p[i] = (char) ('0' + value % 10);
+    }
+
+    p[n] = after;
+    return p + n + 1;
+}
+
+
 void
 clock_text(int64_t us, char text[CLOCK_RFC3339 + 1])
 {
@@ -48,14 +61,23 @@ clock_text(int64_t us, char text[CLOCK_RFC3339 + 1])
         rest = 0;
     }
 
+    /* by hand: strftime pads no year before 1000 */
     (void) gmtime_r(&sec, &tm);
-    (void) strftime(text, 20, "%Y-%m-%dT%H:%M:%S", &tm);
-    text[19] = '.';
-    text[20] = (char) ('0' + rest / 100);
-    text[21] = (char) ('0' + rest / 10 % 10);
-    text[22] = (char) ('0' + rest % 10);
-    text[23] = 'Z';
-    text[24] = '\0';
+    text = digits_put(text, tm.tm_year + 1900, 4, '-');
+    text = digits_put(text, tm.tm_mon + 1, 2, '-');
+    text = digits_put(text, tm.tm_mday, 2, 'T');
+    text = digits_put(text, tm.tm_hour, 2, ':');
+    text = digits_put(text, tm.tm_min, 2, ':');
+    text = digits_put(text, tm.tm_sec, 2, '.');
+    text = digits_put(text, (int) rest, 3, 'Z');
+    *text = '\0';
+}
+
+
+static bool
+is_digit(char c)
+{
+    return c >= '0' && c <= '9';
 }
 
 
@@ -72,7 +94,7 @@ fraction_parse(const char *p, int64_t *us)
         return p;
     }
 
-    for (p++; *p >= '0' && *p <= '9'; p++, digits++) {
+    for (p++; is_digit(*p); p++, digits++) {
         *us += (*p - '0') * unit;
         unit /= 10;
     }
@@ -85,18 +107,24 @@ fraction_parse(const char *p, int64_t *us)
 static enum result
 offset_parse(const char *p, int64_t *seconds)
 {
-    int   hours, minutes, end = 0;
-    char  sign[2];
+    int  hours, minutes;
 
     if (strcmp(p, "Z") == 0 || strcmp(p, "z") == 0) {
         *seconds = 0;
         return RESULT_OK;
     }
 
-    if (strlen(p) != 6
-        || sscanf(p, "%1[+-]%2d:%2d%n", sign, &hours, &minutes, &end) != 3
-        || end != 6 || hours > 23 || minutes > 59)
+    if (strlen(p) != 6 || (p[0] != '+' && p[0] != '-') || p[3] != ':'
+        || !is_digit(p[1]) || !is_digit(p[2]) || !is_digit(p[4])
+        || !is_digit(p[5]))
     {
+        return RESULT_INVALID;
+    }
+
+    hours = (p[1] - '0') * 10 + p[2] - '0';
+    minutes = (p[4] - '0') * 10 + p[5] - '0';
+
+    if (hours > 23 || minutes > 59) {
         return RESULT_INVALID;
     }
 
@@ -112,7 +140,7 @@ clock_parse(const char *text, int64_t *us)
     const char  *p;
     int64_t      fraction, offset;
     time_t       sec;
-    int          day;
+    int          day, leap;
 
     memset(&tm, 0, sizeof(tm));
 
@@ -121,7 +149,7 @@ clock_parse(const char *text, int64_t *us)
         char  want = "dddd-dd-ddTdd:dd:dd"[i];
         char  c = text[i];
 
-        if (want == 'd' ? (c < '0' || c > '9')
+        if (want == 'd' ? !is_digit(c)
                         : (c != want && !(want == 'T' && c == 't')))
         {
             return RESULT_INVALID;
@@ -132,15 +160,19 @@ clock_parse(const char *text, int64_t *us)
     p = p == NULL ? NULL : strptime(p + 1, "%H:%M:%S", &tm);
     p = p == NULL ? NULL : fraction_parse(p, &fraction);
 
-    if (p == NULL || offset_parse(p, &offset) != RESULT_OK) {
+    if (p == NULL || offset_parse(p, &offset) != RESULT_OK
+        || tm.tm_sec > 60)
+    {
         return RESULT_INVALID;
     }
 
-    /* 30 February becomes 2 March, in tm too; a leap second the next minute */
-    day = tm.tm_sec < 60 ? tm.tm_mday : 0;
-    sec = timegm(&tm);
+    /* a leap second is the next minute; 30 February would be 2 March */
+    leap = tm.tm_sec == 60;
+    tm.tm_sec -= leap;
+    day = tm.tm_mday;
+    sec = timegm(&tm) + leap;
 
-    if (day != 0 && day != tm.tm_mday) {
+    if (tm.tm_mday != day) {
         return RESULT_INVALID;
     }
 
