@@ -86,7 +86,14 @@ json_member_range(struct slice json, const char *name, struct slice *out)
         }
 
         s = skip_space(skip(s, n));
-        s = s.n > 0 && s.p[0] == ',' ? skip_space(skip(s, 1)) : s;
+        if (s.n == 0 || s.p[0] != ',') {
+            break;
+        }
+
+        s = skip_space(skip(s, 1));
+        if (s.n == 0 || s.p[0] != '"') {
+            return RESULT_INVALID;
+        }
     }
 
     return s.n > 0 && s.p[0] == '}' ? RESULT_NOT_FOUND : RESULT_INVALID;

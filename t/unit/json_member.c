@@ -38,6 +38,8 @@ ranges(void **state)
         { "{\"payload\":}", RESULT_INVALID, NULL },
         { "{\"payload", RESULT_INVALID, NULL },
         { "{\"a\":1", RESULT_INVALID, NULL },
+        { "{\"a\":1 \"payload\":2}", RESULT_INVALID, NULL },
+        { "{\"a\":1,}", RESULT_INVALID, NULL },
     };
     struct slice  out;
     enum result   r;
