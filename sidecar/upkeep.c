@@ -17,6 +17,7 @@
 #define UPKEEP_SLICE       500             /* documents deleted at once */
 #define UPKEEP_PAUSE_US    50000           /* between slices */
 #define UPKEEP_EXPIRE_US   1000000
+#define UPKEEP_LAST_US     (INT64_C(64) * 1000000)     /* after failures */
 #define UPKEEP_BUCKETS     50
 #define UPKEEP_RECOUNT_US  15000000
 #define UPKEEP_DEAD_US     60000000
@@ -28,12 +29,13 @@ struct upkeep {
     pthread_cond_t    wake;
     bool              stop;
     int64_t           expire_us, recount_us, dead_us;
+    int64_t           expire_pause_us;     /* doubled by each failure */
     _Atomic int64_t   dead_max;
 };
 
 
-/* True when there is more to delete at once. */
-static bool
+/* Until the next slice.  A store that fails is not asked again and again. */
+static int64_t
 upkeep_expire(struct upkeep *u)
 {
     unsigned     done = 0;
@@ -44,14 +46,16 @@ upkeep_expire(struct upkeep *u)
     if (r != RESULT_OK) {
         log_rate(LOG_WARN, "upkeep", "expired documents cannot be deleted: %s",
             result_text(r));
-        return false;
+        u->expire_pause_us *= u->expire_pause_us < UPKEEP_LAST_US ? 2 : 1;
+        return u->expire_pause_us;
     }
 
     if (done > 0) {
         log_write(LOG_DEBUG, "upkeep", "deleted %u expired documents", done);
     }
 
-    return done == UPKEEP_SLICE;
+    u->expire_pause_us = UPKEEP_EXPIRE_US;
+    return done == UPKEEP_SLICE ? UPKEEP_PAUSE_US : UPKEEP_EXPIRE_US;
 }
 
 
@@ -93,8 +97,7 @@ upkeep_turn(struct upkeep *u)
     int64_t  now = clock_mono_us();
 
     if (now >= u->expire_us) {
-        u->expire_us = now + (upkeep_expire(u) ? UPKEEP_PAUSE_US
-                                               : UPKEEP_EXPIRE_US);
+        u->expire_us = now + upkeep_expire(u);
     }
 
     if (now >= u->recount_us) {
@@ -159,6 +162,7 @@ upkeep_start(const struct config *c, struct store *s, struct upkeep **out)
     }
 
     u->store = s;
+    u->expire_pause_us = UPKEEP_EXPIRE_US;
     u->dead_max = c->dead_letter_max_bytes;
     /* what a crash touched is recounted soon after the start */
     u->recount_us = clock_mono_us() + UPKEEP_EXPIRE_US;
