@@ -31,5 +31,6 @@ wait_for(sub { my $lag = $o->lag; defined $lag && $lag == 0 }, 60);
 is($o->lag, 0, 'lag is back at 0');
 figure('r02.lag_s', sprintf('%.1f', now() - $from), 's');
 figure('r02.kills', $kills);
+$o->judge_buckets($d);
 
 done_testing();

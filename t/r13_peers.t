@@ -9,7 +9,9 @@ use lib 't/lib';
 use IDash;
 use Oracle;
 
-my $o = Oracle->scene('r13', nginx => {
+# peers take nothing over from one that is only slow
+my %patient = (drain_min_idle => '60s', drain_reclaim => '15s');
+my $o = Oracle->scene('r13', sidecar => { conf => \%patient }, nginx => {
     http => 'capture_buffer 16m path={{ring}};'
         . ' capture_spool {{spool}} max=256m;',
 });
@@ -17,8 +19,7 @@ my $d = $o->{sidecar};
 my @peers = ($d);
 
 for my $want (1, 2, 4, 8) {
-    push @peers, Oracle->sidecar($o->{redis}, beside => $d,
-        conf => { drain_min_idle => '60s', drain_reclaim => '15s' })
+    push @peers, Oracle->sidecar($o->{redis}, beside => $d, conf => \%patient)
         while @peers < $want;
 
     my $load = $o->load(rate => 4000, count => Oracle::scale(200_000) / 2);

@@ -9,6 +9,8 @@
  *   check FROM N SIZE [STEP]   GOOD BAD MISSING    (odd: SIZE is -1)
  *   count                RESULT N
  *   cells                RESULT COUNTED EXACT      (sums over everything)
+ *   agree [LABELS]       RESULT CELLS DIFFERENT    (bucket by bucket, by so many
+ *                                                   kinds of label)
  *   recount AGE_US       RESULT BUCKETS            (AGE_US: Mongo only)
  */
 
@@ -240,6 +242,107 @@ command_cells(void)
 }
 
 
+static int
+cell_order(const void *a, const void *b)
+{
+    const struct store_cell  *x = a, *y = b;
+    size_t                    n = x->key.n < y->key.n ? x->key.n : y->key.n;
+    int                       c = n == 0 ? 0 : memcmp(x->key.p, y->key.p, n);
+
+    if (c == 0 && x->key.n != y->key.n) {
+        c = x->key.n < y->key.n ? -1 : 1;
+    }
+
+    return c != 0 ? c : (x->at_us > y->at_us) - (x->at_us < y->at_us);
+}
+
+
+static bool
+cell_is_empty(const struct store_cell *c)
+{
+    return c->ok == 0 && c->fail == 0;
+}
+
+
+/* Cells of sorted lists that are not in both, or count otherwise. */
+static int64_t
+cells_differ(const struct store_cell *a, size_t na, const struct store_cell *b,
+             size_t nb)
+{
+    int64_t  different = 0;
+    size_t   i = 0, j = 0;
+    int      c;
+
+    while (i < na || j < nb) {
+        c = i == na ? 1 : j == nb ? -1 : cell_order(&a[i], &b[j]);
+
+        if (c == 0) {
+            different += a[i].ok != b[j].ok || a[i].fail != b[j].fail
+                         || memcmp(a[i].hist, b[j].hist, sizeof(a[i].hist));
+        } else {
+            different += !cell_is_empty(c < 0 ? &a[i] : &b[j]);
+        }
+
+        i += c <= 0;
+        j += c >= 0;
+    }
+
+    return different;
+}
+
+
+static enum result
+cells_agree(struct filter *f, enum store_by by, int64_t *total,
+            int64_t *different)
+{
+    struct store_cell  *kept, *exact;
+    size_t              nkept, nexact;
+    bool                partial = true;
+    enum result         r;
+
+    arena_reset(&arena);
+    r = store_cells(store, f, by, HEATMAP_BUCKET_US, 0, true, &arena, &kept,
+                    &nkept);
+    if (r == RESULT_OK) {
+        r = store_cells_exact(store, f, by, HEATMAP_BUCKET_US, 0,
+                              clock_mono_us() + 20000000, &arena, &exact,
+                              &nexact, &partial);
+    }
+
+    if (r != RESULT_OK || partial) {
+        return r == RESULT_OK ? RESULT_TIMEOUT : r;
+    }
+
+    qsort(kept, nkept, sizeof(*kept), cell_order);
+    qsort(exact, nexact, sizeof(*exact), cell_order);
+    *total += (int64_t) nexact;
+    *different += cells_differ(kept, nkept, exact, nexact);
+    return RESULT_OK;
+}
+
+
+static void
+command_agree(int64_t labels)
+{
+    struct scope    all = { .platform = true };
+    struct filter  *f = malloc(sizeof(*f));
+    int64_t         total = 0, different = 0;
+    enum result     r = f == NULL ? RESULT_MEMORY : RESULT_OK;
+
+    if (f != NULL) {
+        filter_init(f, &all);
+    }
+
+    for (int by = STORE_BY_NONE; r == RESULT_OK && by < labels; by++) {
+        r = cells_agree(f, (enum store_by) by, &total, &different);
+    }
+
+    free(f);
+    printf("%s %" PRId64 " %" PRId64 "\n", r == RESULT_OK ? "ok" : "failed",
+           total, different);
+}
+
+
 static void
 command_recount(int64_t age_us)
 {
@@ -293,6 +396,8 @@ command(const char *line)
         command_count();
     } else if (strcmp(word, "cells") == 0) {
         command_cells();
+    } else if (strcmp(word, "agree") == 0) {
+        command_agree(a < 1 ? STORE_BY_KIND + 1 : a);
     } else if (strcmp(word, "recount") == 0) {
         command_recount(a);
     } else {

@@ -79,6 +79,9 @@ sub with_database {
     return "$hosts/$db" . (@options ? '?' . join('&', @options) : '');
 }
 
+sub freeze { kill 'STOP', $_[0]{pid}; return }
+sub thaw { kill 'CONT', $_[0]{pid}; return }
+
 sub kill_hard {
     my ($self) = @_;
 

@@ -205,11 +205,14 @@ sub sql {
     return $out;
 }
 
-# A counter of /metrics, such as drain_read; 0 before it is there.
+# A counter of the metrics, such as drain_read; 0 before it is there.
 sub counter {
     my ($self, $name) = @_;
 
-    my $text = $self->get('/metrics')->{body};
+    $self->{metrics_key} ||= $self->key;
+    my $r = $self->get('/api/v1/metrics', key => $self->{metrics_key});
+    die "metrics: $r->{status} $r->{body}\n" if $r->{status} != 200;
+    my $text = $r->{body};
     return $text =~ /^integrationd_${name}_total(?:\{.*\})? (\d+)/m ? $1 : 0;
 }
 
