@@ -12,6 +12,10 @@ use File::Temp ();
 use POSIX ();
 use Time::HiRes ();
 
+# libmongoc's counters in shared memory outlive a killed process, and the next
+# one of its pid warns on stderr
+$ENV{MONGOC_DISABLE_SHM} = 1;
+
 our $HANG = $ENV{IDASH_HANG} || 30;     # seconds: a limit, not an expectation
 
 my %running;                            # pid => name
