@@ -145,13 +145,17 @@ http_outcome(const struct http_facts *f, const char **text)
         return retry("bad_reply");
     }
 
+    if (f->proxy_failed) {
+        *text = "the proxy is away or refused";
+        return retry("proxy");
+    }
+
     /* a complete header decides, even when the body was cut, short or slow */
     if (f->status != 0
         && (f->code == CURLE_OK || f->cut_by_us
-            || (f->status >= 200 && f->status <= 299
-                && (f->code == CURLE_PARTIAL_FILE
-                    || f->code == CURLE_OPERATION_TIMEDOUT
-                    || f->code == CURLE_WRITE_ERROR))))
+            || f->code == CURLE_PARTIAL_FILE
+            || f->code == CURLE_OPERATION_TIMEDOUT
+            || f->code == CURLE_WRITE_ERROR))
     {
         return status_outcome(f, text);
     }

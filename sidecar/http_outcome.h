@@ -20,6 +20,7 @@ struct http_facts {
     bool       literal;                    /* the host is an address */
     bool       cut_by_us;                  /* the body was longer than kept */
     bool       oauth2;
+    bool       proxy_failed;               /* it, not the endpoint, is away */
     bool       connected, secured;         /* got so far */
     int64_t    retry_after_s;              /* CURLINFO_RETRY_AFTER, raw */
     int64_t    now_us;                     /* wall */

@@ -491,6 +491,21 @@ info_time(struct transfer *x, CURLINFO info)
 }
 
 
+/* Nothing got past the proxy: it took no connection, or refused the tunnel. */
+static bool
+proxy_failed(struct transfer *x, CURLcode code)
+{
+    long  tunnel = 0;
+
+    if (x->send->http.proxy == NULL) {
+        return false;
+    }
+
+    (void) curl_easy_getinfo(x->easy, CURLINFO_HTTP_CONNECTCODE, &tunnel);
+    return code == CURLE_COULDNT_CONNECT || tunnel >= 300;
+}
+
+
 static struct http_facts
 transfer_facts(struct transfer *x, CURLcode code)
 {
@@ -506,6 +521,7 @@ transfer_facts(struct transfer *x, CURLcode code)
     f.literal = x->literal;
     f.cut_by_us = x->cut;
     f.oauth2 = x->token != NULL;
+    f.proxy_failed = proxy_failed(x, code);
     f.connected = info_time(x, CURLINFO_CONNECT_TIME_T) != LOGDOC_NONE;
     f.secured = info_time(x, CURLINFO_PRETRANSFER_TIME_T) != LOGDOC_NONE;
     f.retry_after_s = (int64_t) after;
