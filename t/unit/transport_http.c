@@ -262,6 +262,10 @@ every_status(void **state)
             "Content-Length: 0\r\n\r\n", OUTCOME_DELIVERED, NULL, 200 },
         { "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nshort",
             OUTCOME_DELIVERED, NULL, 200 },
+        { "HTTP/1.1 410 Gone\r\nContent-Length: 99\r\n\r\nshort",
+            OUTCOME_REJECTED, "gone", 410 },
+        { "HTTP/1.1 503 No\r\nContent-Length: 99\r\n\r\nshort",
+            OUTCOME_RETRY, "throttled", 503 },
         { "HTTP/1.1 301 Moved\r\nLocation: http://169.254.169.254/\r\n"
             "Content-Length: 0\r\n\r\n", OUTCOME_RETRY, "redirect", 301 },
         { "HTTP/1.1 304 Not\r\n\r\n", OUTCOME_RETRY, "redirect", 304 },

@@ -19,7 +19,8 @@ use IDash::Wait;
 
 my $count = 0;
 
-# start(sub { my ($socket, $peer, $number) = @_; .. }, unix => 1, backlog => n)
+# start(sub { my ($socket, $peer, $number) = @_; .. }, unix => 1, backlog => n,
+#     listen => a socket that listens already)
 sub start {
     my ($class, $code, %opt) = @_;
 
@@ -27,7 +28,7 @@ sub start {
     my $dir = IDash::Process::dir();
     my $self = bless { log => "$dir/peer$n.log", n => $n }, $class;
 
-    my $listen = $opt{unix}
+    my $listen = $opt{listen} ? $opt{listen} : $opt{unix}
         ? IO::Socket::UNIX->new(Local => $self->{path} = "$dir/peer$n.s",
             Listen => $opt{backlog} || 128)
         : IO::Socket::INET->new(LocalAddr => '127.0.0.1', ReuseAddr => 1,
