@@ -14,15 +14,19 @@
 #include "api_integration.h"
 #include "api_counts.h"
 #include "api_http.h"
+#include "api_idempotency.h"
 #include "api_live.h"
 #include "api_logs.h"
 #include "api_records.h"
+#include "api_resend.h"
 #include "api_session.h"
 #include "api_system.h"
 #include "clock.h"
 #include "log.h"
 
-#define API_OPEN  0                        /* no key is asked for */
+#define API_OPEN   0                       /* no key is asked for */
+#define API_SENDS  0x8000                  /* traffic: Idempotency-Key counts */
+#define API_SEND   (AUTH_OPERATE | API_SENDS)
 
 struct api {
     struct api_env       env;
@@ -53,18 +57,18 @@ static const struct api_route  routes[] = {
     { "GET",  "/heatmap", api_heatmap, AUTH_READ },
     { "GET",  "/stream", api_live_stream, AUTH_READ },
 
-    { "POST", "/events", api_events_post, AUTH_OPERATE },
+    { "POST", "/events", api_events_post, API_SEND },
     { "GET",  "/events/{}", api_events_get, AUTH_READ },
-    { "POST", "/logs/{}/resend", api_logs_resend, AUTH_OPERATE },
+    { "POST", "/logs/{}/resend", api_logs_resend, API_SEND },
     { "POST", "/logs/{}/cancel", api_logs_cancel, AUTH_OPERATE },
     { "POST", "/logs/{}/reschedule", api_logs_reschedule, AUTH_OPERATE },
-    { "POST", "/integrations/{}/test", api_integration_test, AUTH_OPERATE },
+    { "POST", "/integrations/{}/test", api_integration_test, API_SEND },
     { "POST", "/integrations/{}/rotate-secret", api_integration_rotate,
         AUTH_CONFIG },
 
     { "GET",  "/audit", api_audit_list, AUTH_AUDIT },
     { "GET",  "/dead-letters", api_dead_list, AUTH_READ },
-    { "POST", "/dead-letters/{}/replay", api_dead_replay, AUTH_OPERATE },
+    { "POST", "/dead-letters/{}/replay", api_dead_replay, API_SEND },
 
 #define CRUD(path, name, read, write)                                         \
     { "GET",    path, api_##name##_list, read },                              \
@@ -210,7 +214,13 @@ call_run(struct api_call *c)
         }
     }
 
-    r->handler(c);
+    if (!(r->right & API_SENDS)) {
+        r->handler(c);
+
+    } else if (api_idempotency_begin(c)) {
+        r->handler(c);
+        api_idempotency_end(c);
+    }
 }
 
 

@@ -1,4 +1,4 @@
-/* Events in, and what people do to deliveries. */
+/* Events in. */
 
 #ifndef API_EVENTS_H
 #define API_EVENTS_H
@@ -7,9 +7,5 @@
 
 void api_events_post(struct api_call *c);
 void api_events_get(struct api_call *c);
-
-void api_logs_resend(struct api_call *c);
-void api_logs_cancel(struct api_call *c);
-void api_logs_reschedule(struct api_call *c);
 
 #endif /* API_EVENTS_H */

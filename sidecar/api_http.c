@@ -61,6 +61,10 @@ api_send(struct api_call *c, unsigned status, const char *type)
         return;
     }
 
+    if (c->on_send != NULL) {
+        c->on_send(c, status, (struct slice) { body, n });
+    }
+
     api_head_init(c, status);
     (void) http_head_add(&c->head, "Content-Type", "%s", type);
     http_answer(c->http, &c->head, body, n);
@@ -113,12 +117,18 @@ etag_known(struct slice header, const char *tag)
 
 
 void
+api_etag(const struct buf *b, char tag[API_ETAG])
+{
+    (void) snprintf(tag, API_ETAG, "\"%016" PRIx64 "\"", content_hash(b));
+}
+
+
+void
 api_send_cached(struct api_call *c, const char *type)
 {
-    char  tag[24];
+    char  tag[API_ETAG];
 
-    (void) snprintf(tag, sizeof(tag), "\"%016" PRIx64 "\"",
-        content_hash(&c->out));
+    api_etag(&c->out, tag);
     (void) http_head_add(&c->head, "ETag", "W/%s", tag);
 
     if (!c->out.failed
@@ -216,6 +226,22 @@ api_problem(struct api_call *c, unsigned status, const char *fmt, ...)
     va_end(ap);
 
     problem_begin(c, status, NULL, detail);
+    return problem_end(c, status);
+}
+
+
+bool
+api_problem_type(struct api_call *c, unsigned status, const char *slug,
+    const char *fmt, ...)
+{
+    char     detail[300];
+    va_list  ap;
+
+    va_start(ap, fmt);
+    (void) vsnprintf(detail, sizeof(detail), fmt, ap);
+    va_end(ap);
+
+    problem_begin(c, status, slug, detail);
     return problem_end(c, status);
 }
 

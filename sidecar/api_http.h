@@ -22,6 +22,7 @@
 #define API_MAX_OUT      (16 * 1024 * 1024)
 #define API_MAX_ARENA    (64 * 1024 * 1024)
 #define API_REQUEST_ID   32
+#define API_ETAG         24                /* with the NUL */
 #define API_JSON         "application/json"
 
 struct api_live;
@@ -53,6 +54,15 @@ struct api_param {
     bool          used;
 };
 
+/* of a call with an Idempotency-Key */
+struct api_once {
+    struct slice  id;                      /* of its document; "" none */
+    int64_t       version;
+    char          hash[65];
+    uint8_t       planned[UUID_BYTES];
+    bool          kept;
+};
+
 struct api_call {
     struct api_env       *env;
     struct http_request  *http;
@@ -71,6 +81,10 @@ struct api_call {
     struct arena          arena;
     struct buf            out;             /* the body that api_send sends */
     struct http_head      head;
+    struct api_once       once;
+    /* told of the answer before the client has it; NULL nobody */
+    void                (*on_send)(struct api_call *c, unsigned status,
+        struct slice body);
 };
 
 /* -- what was asked -------------------------------------------------------- */
@@ -110,6 +124,9 @@ struct api_error {
 /* RFC 9457.  Always returns false, so that a helper can return it. */
 bool api_problem(struct api_call *c, unsigned status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same of a type of its own, "#slug". */
+bool api_problem_type(struct api_call *c, unsigned status, const char *slug,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* 400 that names a parameter. */
 bool api_problem_param(struct api_call *c, struct slice name, const char *code,
     const char *detail);
@@ -124,6 +141,8 @@ void api_send(struct api_call *c, unsigned status, const char *type);
 /* The same with a weak ETag of the content, "as_of" left out; 304 when the
  * client has it. */
 void api_send_cached(struct api_call *c, const char *type);
+/* The tag alone, quoted, without W/. */
+void api_etag(const struct buf *b, char tag[API_ETAG]);
 /* 204 */
 void api_send_empty(struct api_call *c);
 /* What every answer carries: no-store, request id. */

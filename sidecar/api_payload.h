@@ -1,0 +1,41 @@
+/* What the bodies of all calls that send again have in common. */
+
+#ifndef API_PAYLOAD_H
+#define API_PAYLOAD_H
+
+#include "api_docs.h"
+
+#define API_MAX_REASON  500
+
+/* The body is optional; *out is NULL without one. */
+must_check bool api_body_optional(struct api_call *c, json_t **out);
+
+/* Members other than ALLOWED (NULL-terminated) are faults. */
+void api_members(const json_t *body, const char *const *allowed,
+    struct docs_errors *e);
+
+/* "reason", as a slice of BODY; a fault when it is too long, or REQUIRED and
+ * not there. */
+struct slice api_reason(const json_t *body, bool required,
+    struct docs_errors *e);
+
+/*
+ * The bytes that "body" and "encoding" stand for, in the arena; p NULL when
+ * there is none.  What replaces JSON must be JSON, what replaces HL7 begin with
+ * MSH: LIKE is the original.
+ */
+struct slice api_payload(struct api_call *c, const json_t *body,
+    struct slice like, struct docs_errors *e);
+
+/* Answers 422 when there are faults. */
+must_check bool api_faultless(struct api_call *c, const struct docs_errors *e);
+
+/* The log of ids[0], in the caller's scope; answers 404. */
+must_check bool api_log_read(struct api_call *c, struct logdoc *d);
+
+/* The entry without which the act does not happen; answers 503. */
+must_check bool api_audit(struct api_call *c, const char *action,
+    const char *type, struct slice target, int64_t org_id,
+    struct slice reason, const char *detail);
+
+#endif /* API_PAYLOAD_H */

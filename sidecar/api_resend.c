@@ -1,0 +1,205 @@
+/*
+ * A delivery in the hands of a person.  The original of a resend stays as it
+ * is; what is audited was meant, even when the store then refuses it.
+ */
+
+#include "api_resend.h"
+
+#include "api_idempotency.h"
+#include "api_payload.h"
+#include "clock.h"
+#include "outbound.h"
+#include "resend.h"
+
+#define AUDIT_TYPE  "integration_directory"
+
+
+/* Tells the queue, and whoever sends. */
+static void
+hand_on(struct api_call *c, const struct logdoc *d)
+{
+    struct events  *events = outbound_take(c->env->outbound);
+
+    events_queue(events, d, 1);
+    outbound_give(c->env->outbound, events);
+    outbound_work(c->env->outbound);
+}
+
+
+/* An edited body stands in for one that was not kept. */
+static bool
+may_resend(struct api_call *c, const struct logdoc *d, bool edited)
+{
+    switch (resend_log(d)) {
+
+    case RESEND_INBOUND:
+        return api_problem(c, 409, "This is an inbound call: it is replayed, "
+            "not resent.");
+
+    case RESEND_CAPTURED:
+        return api_problem(c, 409, "It was seen passing, not sent from here: "
+            "no integration can send it again.");
+
+    case RESEND_IN_FLIGHT:
+        return api_problem(c, 409, "It is still under way.");
+
+    case RESEND_BODY_CUT:
+    case RESEND_BODY_NOT_KEPT:
+        return edited || api_problem(c, 409, "Its body was not kept whole, so "
+            "it cannot be sent again.");
+
+    default:
+        return true;
+    }
+}
+
+
+static void
+resend(struct api_call *c, struct logdoc *d, struct slice body)
+{
+    enum store_insert  outcome;
+    uint8_t            planned[UUID_BYTES];
+    char               id[UUID_TEXT + 1];
+    enum result        r;
+
+    api_idempotency_id(c, planned);
+    r = resend_copy(d, planned, body, outbound_routes(c->env->outbound),
+        &c->arena);
+    r = r != RESULT_OK ? r : store_logs_insert(c->env->store, d, 1, &outcome);
+
+    if (r != RESULT_OK) {
+        (void) api_problem_result(c, r);
+        return;
+    }
+
+    hand_on(c, d);
+    uuid_text(d->id, id);
+    (void) buf_addf(&c->out, "{\"_id\":\"%s\",\"resend_of\":\"%.*s\","
+        "\"edited\":%s}", id, SLICE_ARG(d->resend_of),
+        body.p != NULL ? "true" : "false");
+    (void) http_head_add(&c->head, "Location", API_BASE "/logs/%s", id);
+    api_send(c, 202, API_JSON);
+}
+
+
+void
+api_logs_resend(struct api_call *c)
+{
+    static const char *const  members[] = { "reason", "body", "encoding",
+                                            NULL };
+    struct docs_errors        e = { .n = 0 };
+    struct logdoc             d;
+    json_t                   *ask = NULL;
+    struct slice              reason, body = SLICE_NONE;
+
+    if (!api_params_end(c) || !api_body_optional(c, &ask)
+        || !api_log_read(c, &d)
+        || !may_resend(c, &d, json_object_get(ask, "body") != NULL))
+    {
+        json_decref(ask);
+        return;
+    }
+
+    if (ask != NULL) {
+        api_members(ask, members, &e);
+        body = api_payload(c, ask, d.request.data, &e);
+    }
+
+    reason = api_reason(ask, json_object_get(ask, "body") != NULL, &e);
+
+    if (api_faultless(c, &e)
+        && api_audit(c, "log.resend", AUDIT_TYPE, c->ids[0], d.org_id, reason,
+               body.p != NULL ? "{\"edited\":true}" : ""))
+    {
+        resend(c, &d, body);
+    }
+
+    json_decref(ask);
+}
+
+
+static void
+move(struct api_call *c, const struct logdoc *d, enum store_move move_to,
+    int64_t at_us, struct slice reason)
+{
+    struct logdoc     moved = *d;
+    struct scope      scope;
+    enum log_status   status;
+    enum result       r;
+
+    auth_scope(&c->caller, &scope);
+    r = store_move(c->env->store, &scope, d->id, move_to, at_us, reason,
+        &status);
+
+    if (r == RESULT_CONFLICT) {
+        (void) api_problem(c, 409, "It is %s%s.", log_status_text(status),
+            status == LOG_PENDING || status == LOG_RETRYING
+                ? " and being sent now" : "");
+        return;
+    }
+
+    if (r != RESULT_OK) {
+        (void) api_problem_result(c, r);
+        return;
+    }
+
+    moved.status = status;
+    moved.next_attempt_us = move_to == STORE_CANCEL ? LOGDOC_NONE : at_us;
+    hand_on(c, &moved);
+
+    (void) buf_addf(&c->out, "{\"_id\":\"%.*s\",\"status\":\"%s\"}",
+        SLICE_ARG(c->ids[0]), log_status_text(moved.status));
+    api_send(c, 200, API_JSON);
+}
+
+
+void
+api_logs_cancel(struct api_call *c)
+{
+    struct logdoc  d;
+    json_t        *body = NULL;
+    struct slice   reason;
+
+    if (api_params_end(c) && api_body_optional(c, &body) && api_log_read(c, &d)
+        && api_audit(c, "log.cancel", AUDIT_TYPE, c->ids[0], d.org_id,
+               slice_of(json_string_value(json_object_get(body, "reason"))),
+               ""))
+    {
+        reason = slice_of(json_string_value(json_object_get(body, "reason")));
+        move(c, &d, STORE_CANCEL, LOGDOC_NONE, reason.n > 0 ? reason
+            : SLICE_LIT("cancelled by hand"));
+    }
+
+    json_decref(body);
+}
+
+
+void
+api_logs_reschedule(struct api_call *c)
+{
+    struct logdoc  d;
+    json_t        *body = NULL;
+    const char    *at;
+    int64_t        at_us;
+
+    if (api_params_end(c) && api_body(c, &body)) {
+        at = json_string_value(json_object_get(body, "deliver_at"));
+
+        if (at == NULL || clock_parse(at, &at_us) != RESULT_OK
+            || at_us > clock_wall_us() + INT64_C(366) * 86400 * 1000000)
+        {
+            (void) api_problem_fields(c, &(struct api_error) {
+                .pointer = "#/deliver_at", .code = "time",
+                .detail = "must be RFC 3339, within a year from now" }, 1);
+
+        } else if (api_log_read(c, &d)
+                   && api_audit(c, "log.reschedule", AUDIT_TYPE, c->ids[0],
+                          d.org_id, slice_of(json_string_value(
+                              json_object_get(body, "reason"))), ""))
+        {
+            move(c, &d, STORE_RESCHEDULE, at_us, SLICE_NONE);
+        }
+    }
+
+    json_decref(body);
+}
