@@ -5,7 +5,7 @@
 use strict;
 use warnings;
 
-use Socket qw(SOL_SOCKET SO_LINGER);
+use Socket qw(SOL_SOCKET SO_LINGER SO_RCVBUF);
 use lib 't/lib';
 use IDash;
 use IDash::Capture;
@@ -20,7 +20,7 @@ my $sink = peer(sub {
 });
 my $url = $up->url;
 
-my $pair = IDash::Capture->new(
+my $pair = IDash::Capture->new(listen => 'sndbuf=65536',
     http => "upstream two { server 127.0.0.1:$dead; server @{[ $up->addr ]}; }
         upstream drops { server @{[ $up->addr ]}; server @{[ $up->addr ]}; }",
     server => <<"EOF_SERVER",
@@ -117,7 +117,9 @@ is($record->{response_bytes}, 0, '444: nothing sent');
 
 # a client that does not read
 
-$c = leave($pair->on, IDash::HTTP::message('GET', '/send_timeout'));
+$c = IDash::HTTP->new($pair->on->addr);
+$c->{socket}->setsockopt(SOL_SOCKET, SO_RCVBUF, 16_384);
+$c->send(IDash::HTTP::message('GET', '/send_timeout'));
 $record = $pair->record('send_timeout');
 is($record->{complete}, 0, 'send_timeout: not complete');
 $c->close;

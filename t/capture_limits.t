@@ -168,7 +168,10 @@ sub idle {
 my $off = idle('off');
 my $on = idle('on');
 figure('capture.sse_bytes', int($on - $off), 'B');
-cmp_ok($on - $off, '<=', 2048, "an idle stream of events costs at most 2 KB");
+
+# what a checker keeps around each allocation is not ours
+cmp_ok($on - $off, '<=', $ENV{IDASH_VALGRIND} || $ENV{IDASH_SANITIZE} ? 8192
+    : 2048, 'an idle stream of events costs at most 2 KB');
 
 IDash::Process::stop($server, 'KILL');
 done_testing();

@@ -86,7 +86,9 @@ sub check {
     my ($class, %opt) = @_;
 
     my $self = $class->prepare(%opt);
-    return test_conf("-p $self->{dir}/ -c $self->{dir}/conf");
+    my $dir = $self->{dir};
+    return test_conf("-p $dir/ -c $dir/conf -e $dir/error.log"
+        . " -g 'pid $dir/pid;'");
 }
 
 # nginx -t with options: (ok, output).  It leaves without freeing anything.
