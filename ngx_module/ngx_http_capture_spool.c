@@ -281,39 +281,50 @@ spool_oldest(struct capture_spool *s, const char *after,
 
 /* Opening the oldest for reading */
 
-/* Counts the frames of a segment whose writer died. */
-static void
+/* Counts the frames of a segment whose writer died; -1 without memory. */
+static int
 segment_count(struct capture_spool *s, struct capture_segment *g)
 {
     const char  *command;
     size_t       len;
     uint64_t     torn;
+    int          rc;
 
     if (g->progress.records != 0) {
-        return;
+        return 0;
     }
 
     torn = 0;
-    while (capture_segment_next(g, &command, &len, &torn) == 1) { /* void */ }
+    while ((rc = capture_segment_next(g, &command, &len, &torn)) == 1) {
+        /* void */
+    }
+
+    if (rc == -1 && errno == ENOMEM) {
+        return -1;
+    }
 
     g->progress.records = g->records;
     s->torn += torn;
     capture_segment_note(g);
     capture_segment_seek(g, 0, 0);
+    return 0;
 }
 
 
 /* Of another life of the shared memory: nobody counts its records yet. */
-static void
+static int
 segment_count_in(struct capture_spool *s, struct capture_segment *g)
 {
     uint64_t  zone;
 
-    segment_count(s, g);
+    if (segment_count(s, g) != 0) {
+        return -1;
+    }
+
     zone = capture_zone_id(s->zone);
 
     if (g->progress.zone == zone) {
-        return;
+        return 0;
     }
 
     if (g->progress.records > g->progress.done) {
@@ -322,6 +333,7 @@ segment_count_in(struct capture_spool *s, struct capture_segment *g)
 
     g->progress.zone = zone;
     capture_segment_note(g);
+    return 0;
 }
 
 
@@ -351,8 +363,13 @@ segment_take(struct capture_spool *s, struct capture_segment *g)
         }
 
         if (capture_segment_open(g, s->dirfd, name) == 0) {
-            segment_count_in(s, g);
-            return 1;
+            if (segment_count_in(s, g) == 0) {
+                return 1;
+            }
+
+            /* without memory another look will do */
+            capture_segment_close(g);
+            return 0;
         }
 
         if (errno == EPROTO) {
@@ -523,6 +540,11 @@ capture_spool_next(struct capture_spool *s, const char **command, size_t *len,
         *end = s->in.off;
         s->read_off = s->in.off;
         return 1;
+    }
+
+    /* what is there stays there until it can be read */
+    if (rc == -1 && errno == ENOMEM) {
+        return 0;
     }
 
     /* a disk that fails to read is a tear to the end */
