@@ -82,6 +82,13 @@ $(BUILD)/tools/%: t/lib/%.c | $(BUILD)/tools
 	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d \
 	    -o $@ $< -lcrypto -lpthread -lm
 
+# lets allocations of a unit program fail
+tools: $(if $(SANITIZE),,$(BUILD)/tools/nomem.so)
+
+$(BUILD)/tools/nomem.so: t/lib/preload/nomem.c | $(BUILD)/tools
+	$(CC) $(filter-out -fPIE,$(ALL_CFLAGS)) -Wno-missing-prototypes -fPIC \
+	    -shared -o $@ $<
+
 # these speak to the store by its own interface
 $(foreach n,rows store_client store_bench,$(BUILD)/tools/$(n)): \
     $(BUILD)/tools/%: t/lib/%.c $(SIDECAR_LIB) $(CAPTURE_OBJ) \

@@ -291,6 +291,7 @@ http_url_check(const char *url, bool plain, const char *allow_ports,
 
     u = curl_url();
     if (u == NULL) {
+        *why = "cannot be checked without memory";
         return RESULT_MEMORY;
     }
 
