@@ -87,7 +87,7 @@ sub check {
 
     my $self = $class->prepare(%opt);
     my $dir = $self->{dir};
-    return test_conf("-p $dir/ -c $dir/conf -e $dir/error.log"
+    return test_conf("-p $dir/ -c $dir/conf -e $dir/check.log"
         . " -g 'pid $dir/pid;'");
 }
 
