@@ -354,7 +354,8 @@ api_listen(struct api *a, char *err, size_t errlen)
 enum result
 api_start(const struct config *c, struct store *s, struct catalog *cat,
     const struct secret *secret, struct drain *drain,
-    struct outbound *outbound, struct api **out, char *err, size_t errlen)
+    struct outbound *outbound, struct dispatch *dispatch, struct api **out,
+    char *err, size_t errlen)
 {
     struct api   *a;
     enum result   result;
@@ -373,6 +374,7 @@ api_start(const struct config *c, struct store *s, struct catalog *cat,
     a->env.secret = secret;
     a->env.drain = drain;
     a->env.outbound = outbound;
+    a->env.dispatch = dispatch;
     a->env.started_us = clock_mono_us();
 
     result = auth_create(s, secret, &a->env.auth);

@@ -5,6 +5,7 @@
 
 #include "catalog.h"
 #include "config.h"
+#include "dispatch.h"
 #include "drain.h"
 #include "outbound.h"
 #include "secret.h"
@@ -12,10 +13,11 @@
 
 struct api;
 
-/* DRAIN may be NULL: the drain runs elsewhere. */
+/* DRAIN and DISPATCH may be NULL: they run elsewhere. */
 must_check enum result api_start(const struct config *c, struct store *s,
     struct catalog *cat, const struct secret *secret, struct drain *drain,
-    struct outbound *outbound, struct api **out, char *err, size_t errlen);
+    struct outbound *outbound, struct dispatch *dispatch, struct api **out,
+    char *err, size_t errlen);
 void api_stop(struct api *a);
 
 #endif /* API_H */

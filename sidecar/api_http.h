@@ -13,6 +13,7 @@
 #include "catalog.h"
 #include "config.h"
 #include "cursor.h"
+#include "dispatch.h"
 #include "drain.h"
 #include "http_server.h"
 
@@ -42,6 +43,7 @@ struct api_env {
     struct catalog       *catalog;
     const struct secret  *secret;
     struct drain         *drain;           /* NULL: runs elsewhere */
+    struct dispatch      *dispatch;        /* NULL: runs elsewhere */
     struct auth          *auth;
     struct api_live      *live;
     struct outbound      *outbound;

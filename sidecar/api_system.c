@@ -17,8 +17,10 @@
 
 struct system_state {
     struct drain_stats  drain;
+    struct dispatch_stats  dispatch;
     struct store_stats  store;
-    bool                has_drain, store_up, store_known, drain_moves;
+    bool                has_drain, has_dispatch, store_up, store_known,
+                        drain_moves;
     unsigned            live_clients;
     int64_t             resident;
 };
@@ -49,6 +51,11 @@ system_read(struct api_call *c, struct system_state *s, bool sizes)
     memset(s, 0, sizeof(*s));
     s->store_up = store_ping(c->env->store) == RESULT_OK;
     s->drain_moves = true;
+
+    if (c->env->dispatch != NULL) {
+        s->has_dispatch = true;
+        dispatch_stats(c->env->dispatch, &s->dispatch);
+    }
 
     if (c->env->drain != NULL) {
         s->has_drain = true;
@@ -163,6 +170,47 @@ metrics_drain(struct buf *b, const struct drain_stats *d)
 
 
 static void
+metrics_dispatch(struct buf *b, const struct dispatch_stats *d)
+{
+    const struct {
+        const char  *name, *type, *help;
+        uint64_t     value;
+    } rows[] = {
+        { "dispatch_claimed_total", "counter", "Deliveries claimed.",
+          d->claimed },
+        { "dispatch_delivered_total", "counter", "Delivered or committed.",
+          d->delivered },
+        { "dispatch_retried_total", "counter", "Attempts to be repeated.",
+          d->retried },
+        { "dispatch_failed_total", "counter", "Ended without success.",
+          d->failed },
+        { "dispatch_rejected_total", "counter", "Ended by a final refusal.",
+          d->rejected },
+        { "dispatch_late_total", "counter",
+          "Outcomes of a lost lease, not written.", d->late },
+        { "dispatch_given_back_total", "counter",
+          "Claimed and put off without an attempt.", d->given_back },
+        { "dispatch_reconciled_total", "counter",
+          "Looked after in the due queue by the reconciler.", d->reconciled },
+        { "dispatch_held_lanes_total", "counter",
+          "Failures that held what comes after them in order.",
+          d->held_lanes },
+        { "dispatch_given_up_total", "counter",
+          "Integrations disabled because they only failed.", d->given_up },
+        { "dispatch_in_flight", "gauge", "Claimed and not yet settled.",
+          (uint64_t) d->in_flight },
+        { "dispatch_breakers_open", "gauge", "Endpoints that are held.",
+          (uint64_t) d->breakers_open }
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        metric(b, rows[i].name, rows[i].type, rows[i].help,
+            (int64_t) rows[i].value);
+    }
+}
+
+
+static void
 metrics_http(struct buf *b, struct api_counters *n)
 {
     (void) buf_adds(b, "# HELP integrationd_http_answers_total Answers of the "
@@ -207,6 +255,10 @@ api_metrics(struct api_call *c)
         metrics_drain(b, &s.drain);
     }
 
+    if (s.has_dispatch) {
+        metrics_dispatch(b, &s.dispatch);
+    }
+
     metrics_http(b, &c->env->counters);
     metric(b, "live_clients", "gauge", "Live streams open.", s.live_clients);
     metric(b, "resident_bytes", "gauge", "Resident memory.", s.resident);
@@ -245,6 +297,21 @@ system_alerts(struct buf *b, const struct system_state *s)
             "The drain made no progress for 30 seconds.");
     }
 
+    if (s->dispatch.breakers_open > 0) {
+        alert_add(b, &first, "breakers_open",
+            "Endpoints fail; their deliveries are held and probed.");
+    }
+
+    if (s->dispatch.held_lanes > 0) {
+        alert_add(b, &first, "lanes_held",
+            "A failed delivery held what comes after it in order.");
+    }
+
+    if (s->dispatch.given_up > 0) {
+        alert_add(b, &first, "given_up",
+            "An integration only failed for long and was disabled.");
+    }
+
     if (s->store_known && s->store.dead_letters > 0) {
         alert_add(b, &first, "dead_letters",
             "Records could not be stored and wait as dead letters.");
@@ -272,6 +339,28 @@ system_drain(struct buf *b, const struct system_state *s)
         ",\"redis_up\":%s,\"store_up\":%s,\"last_progress_at\":", d->lag,
         d->pending, d->redis_up ? "true" : "false",
         d->store_up ? "true" : "false");
+    json_time(b, d->last_us == 0 ? LOGDOC_NONE : d->last_us);
+    (void) buf_adds(b, "}");
+}
+
+
+static void
+system_dispatch(struct buf *b, const struct system_state *s)
+{
+    const struct dispatch_stats  *d = &s->dispatch;
+
+    if (!s->has_dispatch) {
+        (void) buf_adds(b, ",\"dispatch\":null");
+        return;
+    }
+
+    (void) buf_addf(b, ",\"dispatch\":{\"claimed\":%" PRIu64
+        ",\"delivered\":%" PRIu64 ",\"retried\":%" PRIu64 ",\"failed\":%"
+        PRIu64 ",\"rejected\":%" PRIu64 ",\"late\":%" PRIu64
+        ",\"given_back\":%" PRIu64 ",\"in_flight\":%" PRId64
+        ",\"breakers_open\":%" PRId64 ",\"last_progress_at\":", d->claimed,
+        d->delivered, d->retried, d->failed, d->rejected, d->late,
+        d->given_back, d->in_flight, d->breakers_open);
     json_time(b, d->last_us == 0 ? LOGDOC_NONE : d->last_us);
     (void) buf_adds(b, "}");
 }
@@ -314,6 +403,7 @@ api_system(struct api_call *c)
     json_int(b, s.resident);
     system_store(b, c, &s);
     system_drain(b, &s);
+    system_dispatch(b, &s);
     (void) buf_addf(b, ",\"api\":{\"ok\":%" PRIu64 ",\"client_errors\":%"
         PRIu64 ",\"server_errors\":%" PRIu64 ",\"auth_failures\":%" PRIu64
         ",\"partial_queries\":%" PRIu64 ",\"live_clients\":%u}",

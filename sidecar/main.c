@@ -260,7 +260,7 @@ server_start(struct server *s)
 
     if (s->config->roles & CONFIG_ROLE_API) {
         r = api_start(s->config, s->store, s->catalog, s->cli->secret,
-            s->drain, s->outbound, &s->api, err, sizeof(err));
+            s->drain, s->outbound, s->dispatch, &s->api, err, sizeof(err));
 
         if (r != RESULT_OK) {
             log_write(LOG_ERROR, "main", "the API cannot start: %s", err);
