@@ -1,0 +1,52 @@
+# Storm 25: Redis forgets everything with retries and appointments due later:
+# the reconciler brings the whole index back, and each goes at its time.
+
+use strict;
+use warnings;
+
+use Test::More;
+use Time::HiRes qw(sleep);
+
+use lib 't/lib';
+use IDash;
+use IDash::Wait;
+use Oracle;
+use Outbound;
+
+my $n = Oracle::scale(5000);
+my $o = Outbound->new(conf => { dispatch_reconcile => '2s' });
+$o->integration(url => $o->url('/ok/a'), concurrency => 100);
+
+sub waiting {
+    my $sum = 0;
+    $sum += $o->redis_of->call('ZCARD', "idash:due:$_") for 0 .. 2;
+    return $sum;
+}
+
+my $far = $n - 50;
+my @far = $o->events($far, undef, deliver_at => time + 7200);
+my $at = time + 8;
+my @near = $o->events(50, undef, deliver_at => $at);
+is(waiting(), $n, 'all are in the index');
+
+$o->redis_of->call('FLUSHALL');
+my $from = now();
+is(waiting(), 0, 'and gone');
+wait_for(sub { waiting() >= $n }, 120);
+figure('r25.rebuild_s', sprintf('%.2f', now() - $from), 's');
+is(waiting(), $n, 'all are back');
+
+$o->until_status($_, 'SUCCESS', 60) for @near;
+my %got;
+$got{ $_->{id} } = $_ for $o->hits;
+my $early = grep { $_->{ms} < $at * 1000 } values %got;
+my $lost = grep { !$got{$_} } @near;
+is($lost, 0, 'those due soon arrived');
+is($early, 0, 'none early');
+is(scalar keys %got, 50, 'and no other');
+is($o->log_of($far[0])->{status}, 'PENDING', 'the rest waits for its time');
+figure('r25.deliveries', $n, 'deliveries');
+figure('r25.lost', $lost, 'deliveries');
+figure('r25.dup', scalar(my @all = $o->hits) - keys %got, 'deliveries');
+
+done_testing();
