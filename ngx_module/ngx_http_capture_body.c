@@ -295,6 +295,16 @@ ngx_http_capture_type(ngx_array_t *types, ngx_str_t *value)
     len = 0;
     type = types->elts;
 
+    /* most values are one of the types as it stands */
+
+    for (i = 0; value && i < types->nelts; i++) {
+        if (type[i].len == value->len
+            && ngx_memcmp(type[i].data, value->data, value->len) == 0)
+        {
+            return 1;
+        }
+    }
+
     if (value) {
         for (len = 0; len < value->len; len++) {
             if (value->data[len] == ';' || value->data[len] == ' ') {

@@ -32,6 +32,7 @@
 #define RING_DATA       (RING_HEADER + RING_RULES)
 #define RING_MAX_DATA   ((uint64_t) 1 << 40)
 #define RING_NAME       64
+#define RING_STEP       ((uint64_t) 256 * 1024)
 
 /* gcc's thread sanitizer knows no fences; a locked word orders as well */
 #if defined(__SANITIZE_THREAD__)
@@ -77,6 +78,7 @@ struct ring_shared {
 
     /* both */
     _Alignas(64) _Atomic uint32_t  asleep;
+    _Atomic uint64_t   wake_off;           /* not woken before; 0: at once */
 };
 
 _Static_assert(sizeof(struct ring_shared) <= RING_HEADER, "ring header");
@@ -725,6 +727,32 @@ capture_ring_rules(struct capture_ring *ring, uint32_t number, size_t *len)
 }
 
 
+/* In steps: a long call would keep the loop from mapping memory of its own. */
+
+void
+capture_ring_populate(struct capture_ring *ring)
+{
+#ifdef MADV_POPULATE_WRITE
+    uint64_t  at, n;
+
+    /* only what the file has for sure: anonymous memory comes as it is used */
+    if (ring->dirfd == -1) {
+        return;
+    }
+
+    for (at = 0; at < ring->size; at += n) {
+        n = ring->size - at < RING_STEP ? ring->size - at : RING_STEP;
+
+        if (madvise(ring->data + at, n, MADV_POPULATE_WRITE) != 0) {
+            return;                        /* an old kernel: as it comes */
+        }
+    }
+#else
+    (void) ring;
+#endif
+}
+
+
 /* Producer */
 
 struct capture_frame *
@@ -969,11 +997,38 @@ capture_ring_get_acked(struct capture_ring *ring,
 int
 capture_ring_sleep(struct capture_ring *ring, uint64_t seq)
 {
+    atomic_store_explicit(&ring->shared->wake_off, 0, memory_order_relaxed);
     atomic_store_explicit(&ring->shared->asleep, 1, memory_order_relaxed);
     ring_fence(memory_order_seq_cst);
 
     if (atomic_load_explicit(&ring->shared->committed, memory_order_acquire)
         != seq)
+    {
+        capture_ring_awake(ring);
+        return 0;
+    }
+
+    return 1;
+}
+
+
+int
+capture_ring_doze(struct capture_ring *ring, const struct capture_cursor *c,
+    size_t bytes)
+{
+    uint64_t  wake;
+    size_t    used, size, room;
+
+    capture_ring_usage(ring, &used, &size);
+    room = used < size ? (size - used) / 2 : 0;
+    wake = c->off + (bytes < room ? bytes : room);
+
+    atomic_store_explicit(&ring->shared->wake_off, wake, memory_order_relaxed);
+    atomic_store_explicit(&ring->shared->asleep, 1, memory_order_relaxed);
+    ring_fence(memory_order_seq_cst);
+
+    if (atomic_load_explicit(&ring->shared->write_off, memory_order_acquire)
+        >= wake)
     {
         capture_ring_awake(ring);
         return 0;
@@ -995,7 +1050,10 @@ capture_ring_asleep(struct capture_ring *ring)
 {
     ring_fence(memory_order_seq_cst);
 
-    if (!atomic_load_explicit(&ring->shared->asleep, memory_order_relaxed)) {
+    if (!atomic_load_explicit(&ring->shared->asleep, memory_order_relaxed)
+        || ring->write_off < atomic_load_explicit(&ring->shared->wake_off,
+                                                  memory_order_relaxed))
+    {
         return 0;
     }
 

@@ -129,6 +129,12 @@ struct capture_ring *capture_ring_create(const char *dir, size_t size,
     const char **warning);
 
 /*
+ * Maps the ring's pages, so that the loop does not fault on each one of the
+ * first lap; for another thread than the loop's.
+ */
+void capture_ring_populate(struct capture_ring *ring);
+
+/*
  * Opens an orphan for adoption: takes its lock and checks all that its header
  * says.  NULL with errno: EWOULDBLOCK when its worker lives, EPROTO when it is
  * no ring of this layout.
@@ -210,10 +216,15 @@ void capture_ring_get_acked(struct capture_ring *ring,
 
 /*
  * Sleep says that the consumer is about to wait, and returns 0 when something
- * was committed since SEQ: then it must not.  Awake takes that back.  Asleep,
- * of the producer after its commits, is 1 once for each sleep.
+ * was committed since SEQ: then it must not.  Doze is the same for one that
+ * will look again by itself: it is woken only when more than BYTES lie behind
+ * the cursor, or half of what was free is used.  Awake takes both back.
+ * Asleep, of the producer after its commits, is 1 once for each sleep that is
+ * to end.
  */
 int capture_ring_sleep(struct capture_ring *ring, uint64_t seq);
+int capture_ring_doze(struct capture_ring *ring,
+    const struct capture_cursor *c, size_t bytes);
 void capture_ring_awake(struct capture_ring *ring);
 int capture_ring_asleep(struct capture_ring *ring);
 

@@ -44,6 +44,8 @@
 #define SECOND          1000000
 #define POLL_MS         50
 #define AWAY_POLL_MS    10                 /* with a ring that fills */
+#define GATHER_MS       10                 /* between batches that are small */
+#define GATHER_BYTES    (CAPTURE_BATCH_BYTES / 2)
 #define BACKOFF_FIRST   (50 * MS)
 #define BACKOFF_MAX     (5 * SECOND)
 #define BUSY_WAIT       (100 * MS)
@@ -976,24 +978,11 @@ ship_orphan_done(struct capture_ship *ship)
 /* The thread */
 
 static void
-ship_sleep(struct capture_ship *ship, int64_t now)
+ship_wait(struct capture_ship *ship, int64_t wait)
 {
     struct pollfd  fds[2];
     uint64_t       count;
-    int64_t        wait;
     char           byte;
-
-    wait = POLL_MS * MS;
-
-    if (ship->resume_us > now) {
-        /* nobody wakes it: it looks whether the ring wants the spool */
-        wait = min_us(ship->spool != NULL ? AWAY_POLL_MS * MS : wait,
-                      ship->resume_us - now);
-
-    } else if (ship->up && !capture_ring_sleep(ship->ring, ship->own.pos.seq))
-    {
-        return;
-    }
 
     fds[0].fd = ship->wakefd;
     fds[0].events = POLLIN;
@@ -1022,13 +1011,59 @@ ship_sleep(struct capture_ship *ship, int64_t now)
 
 
 static void
+ship_sleep(struct capture_ship *ship, int64_t now)
+{
+    int64_t  wait;
+
+    wait = POLL_MS * MS;
+
+    if (ship->resume_us > now) {
+        /* nobody wakes it: it looks whether the ring wants the spool */
+        wait = min_us(ship->spool != NULL ? AWAY_POLL_MS * MS : wait,
+                      ship->resume_us - now);
+
+    } else if (ship->up && !capture_ring_sleep(ship->ring, ship->own.pos.seq))
+    {
+        return;
+    }
+
+    ship_wait(ship, wait);
+}
+
+
+/*
+ * A steady trickle is sent in batches: the loop need not wake the thread for
+ * each record, nor the thread ask Redis for each.  A record after a pause still
+ * goes at once.
+ */
+static void
+ship_gather(struct capture_ship *ship)
+{
+    struct capture_batch  *b = &ship->batch;
+
+    if (!ship->up || ship->replaying || b->refused > 0
+        || b->n > CAPTURE_BATCH_COMMANDS / 4
+        || b->out.n > CAPTURE_BATCH_BYTES / 4
+        || (ship->has_orphan && capture_source_waiting(&ship->orphan) > 0)
+        || atomic_load(&ship->hurry) || atomic_load(&ship->stopping))
+    {
+        return;
+    }
+
+    if (capture_ring_doze(ship->ring, &ship->own.pos, GATHER_BYTES)) {
+        ship_wait(ship, GATHER_MS * MS);
+    }
+}
+
+
+static void
 ship_turn(struct capture_ship *ship)
 {
     int64_t  now;
-    int      busy;
+    int      sent, spooled;
 
     now = capture_mono_us();
-    busy = 0;
+    sent = 0;
 
     ship_release_source(ship, &ship->own, now);
     if (ship->has_orphan) {
@@ -1046,14 +1081,17 @@ ship_turn(struct capture_ship *ship)
         }
 
         if (ship->up && now >= ship->resume_us) {
-            busy = ship_send(ship, now);
+            sent = ship_send(ship, now);
         }
     }
 
-    busy |= ship_spool(ship, capture_mono_us());
+    spooled = ship_spool(ship, capture_mono_us());
 
-    if (!busy) {
+    if (!sent && !spooled) {
         ship_sleep(ship, capture_mono_us());
+
+    } else if (!spooled) {
+        ship_gather(ship);
     }
 }
 
@@ -1131,6 +1169,8 @@ ship_thread(void *arg)
     memset(&cpus, 0xff, sizeof(cpus));
     (void) sched_setaffinity(0, sizeof(cpus), &cpus);
     (void) pthread_setname_np(pthread_self(), "capture-ship");
+
+    capture_ring_populate(ship->ring);
 
     while (!ship_done(ship)) {
         ship_turn(ship);

@@ -571,6 +571,54 @@ test_lock_left_behind(void **state)
 }
 
 
+/* One that dozes is woken by bytes, not by the first frame. */
+static void
+test_doze(void **state)
+{
+    struct capture_ring    *ring;
+    struct capture_cursor   c;
+    unsigned                n = 0;
+
+    (void) state;
+    ring = create();
+    capture_ring_populate(ring);
+    capture_ring_first(ring, &c);
+
+    /* asleep: by the first */
+    assert_int_equal(capture_ring_sleep(ring, c.seq), 1);
+    assert_int_equal(capture_ring_asleep(ring), 1);
+    assert_int_equal(capture_ring_asleep(ring), 0);
+
+    assert_int_equal(capture_ring_doze(ring, &c, 2000), 1);
+    for ( ;; ) {
+        assert_true(put(ring, 100, 'a'));
+        n++;
+        if (capture_ring_asleep(ring)) {
+            break;
+        }
+    }
+
+    assert_in_range(n, 5, 20);
+    assert_int_equal(capture_ring_asleep(ring), 0);
+
+    /* as much as that waits already: no doze */
+    assert_int_equal(capture_ring_doze(ring, &c, 2000), 0);
+    assert_int_equal(capture_ring_asleep(ring), 0);
+
+    /* nor with a ring that is nearly full, and sleep needs no bytes */
+    assert_int_equal(capture_ring_doze(ring, &c, 1 << 20), 1);
+    while (put(ring, 100, 'a')) { /* void */ }
+    assert_int_equal(capture_ring_asleep(ring), 1);
+    assert_int_equal(capture_ring_doze(ring, &c, 1 << 20), 0);
+    assert_int_equal(capture_ring_sleep(ring, capture_ring_committed(ring)),
+                     1);
+    assert_int_equal(capture_ring_asleep(ring), 1);
+
+    capture_ring_destroy(ring);
+    (void) clear(".ring");
+}
+
+
 /* Two threads at full speed, and one that reads the counters. */
 
 #define MANY  100000
@@ -596,7 +644,9 @@ consume(void *arg)
         assert_false(bad);
 
         if (f == NULL) {
-            if (capture_ring_sleep(shared, c.seq)) {
+            if (seen & 1 ? capture_ring_doze(shared, &c, 1000)
+                         : capture_ring_sleep(shared, c.seq))
+            {
                 usleep(10);
                 capture_ring_awake(shared);
             }
@@ -710,6 +760,7 @@ main(void)
         cmocka_unit_test(test_anonymous),
         cmocka_unit_test(test_totals),
         cmocka_unit_test(test_lock_left_behind),
+        cmocka_unit_test(test_doze),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_speed)
     };
