@@ -4,6 +4,7 @@
 # turn, and the least of many slices counts.
 #
 #   make bench B=capture         QUICK=1: every line, in seconds
+#                                PART="ship lua": only these parts
 
 use strict;
 use warnings;
@@ -15,7 +16,7 @@ use Callgrind;
 use IDash;
 
 my @SIZES = ([ '0k', 0 ], [ '1k', 1024 ], [ '16k', 16_384 ], [ '64k', 65_536 ]);
-my %COUNT = ('0k' => 1500, '1k' => 1500, '16k' => 500, '64k' => 200);
+my %COUNT = ('0k' => 400, '1k' => 400, '16k' => 200, '64k' => 100);
 my $LOOP = 0;                           # the CPU of the event loop
 my $REST = 1;
 
@@ -113,7 +114,7 @@ sub slice {
         size => $size->[1], count => $count);
 
     $loop = thread_ns($pid, $pid) - $loop;
-    settle($pid);
+    settle($pid) if $path eq '/on';
     $ship = other_ns($pid) - $ship;
     return ($loop / 1e3 / $count, $ship / 1e3 / $count);
 }
@@ -167,14 +168,13 @@ sub forget { $redis->call('DEL', 'idash:capture'); return }
 
 sub bench_loop {
     my (%nginx) = @_;
-    my $cost;
 
     for my $mode (qw(up refused hole oom)) {
         for my $size (@SIZES) {
             my $name = $size->[0];
             my $main = $name eq '1k';
             my $count = quick($COUNT{$name}, 100);
-            my $rounds = quick($main ? $mode eq 'up' ? 40 : 20 : 6, 1);
+            my $rounds = quick($main ? $mode eq 'up' ? 100 : 50 : 15, 1);
 
             my ($loop, $ship) = interleave(
                 [ map { [ $nginx{$mode}, $_ ] } '/off', '/on' ],
@@ -185,12 +185,10 @@ sub bench_loop {
             figure_line("capture.cost.$mode.$name", $loop->[1] - $loop->[0],
                 'us/request');
             figure_line("capture.ship.$mode.$name", $ship->[1], 'us/record');
-
-            $cost = $loop->[1] - $loop->[0] if $mode eq 'up' && $main;
         }
     }
 
-    return $cost;
+    return;
 }
 
 # Loaded and off everywhere, then off beside locations that capture: both
@@ -202,7 +200,7 @@ sub bench_unloaded {
     my $off = start(other => '');
     my ($loop) = interleave(
         [ map { [ $_, '/off' ] } $bare, $off, $beside ],
-        $SIZES[1], quick($COUNT{'1k'}, 100), quick(40, 1), \&forget);
+        $SIZES[1], quick($COUNT{'1k'}, 100), quick(100, 1), \&forget);
 
     figure_line('capture.unloaded', $loop->[1], 'us/request', '<=1.005x',
         $loop->[1] / $loop->[0]);
@@ -248,13 +246,17 @@ sub bench_latency {
 
     figure_line('capture.rate', $rate, 'requests/s');
 
+    # neither CPU has Redis and the shipper alone
+    pin('0-1', $redis->pid);
+    pin_others('0-1', worker($_)) for values %nginx;
+
     for my $mode (qw(up refused hole oom)) {
         my %seen;
-        for my $round (1 .. quick(12, 1)) {
+        for my $round (1 .. quick(40, 1)) {
             for my $path ($round % 2 ? qw(off on) : qw(on off)) {
                 my $sum = load(addr => $nginx{$mode}->addr,
                     path => "/$path/1k", size => 1024, cpu => $REST,
-                    rate => $rate, seconds => quick(1, 0.1),
+                    rate => $rate, seconds => quick(0.25, 0.1),
                     connections => 64);
                 push @{ $seen{$path}{$_} }, $sum->{$_}
                     for qw(p50_us p99_us p999_us);
@@ -270,13 +272,16 @@ sub bench_latency {
                 if $q eq 'p99';
         }
     }
+
+    pin($REST, $redis->pid);
+    pin_others($REST, worker($_)) for values %nginx;
     return;
 }
 
 # --- the same in Lua ---
 
 sub bench_lua {
-    my ($cost) = @_;
+    my ($ours) = @_;
 
     my $nginx = start(module => 0,
         modules => [ 'ndk_http_module.so', 'ngx_http_lua_module.so' ],
@@ -292,13 +297,16 @@ sub bench_lua {
         }
 CONF
     forget();
-    my ($loop) = interleave([ [ $nginx, '/off' ], [ $nginx, '/lua' ] ],
-        $SIZES[1], quick($COUNT{'1k'}, 100), quick(15, 1), sub {
+    my ($loop) = interleave(
+        [ [ $nginx, '/off' ], [ $nginx, '/lua' ], [ $ours, '/off' ],
+            [ $ours, '/on' ] ],
+        $SIZES[1], quick($COUNT{'1k'}, 100), quick(50, 1), sub {
             $redis->call('XLEN', 'idash:capture') > 0
-                or die "the Lua capture sent nothing\n" . $nginx->tail;
+                or die "nothing was captured\n" . $nginx->tail;
             forget();
         });
     my $lua = $loop->[1] - $loop->[0];
+    my $cost = $loop->[3] - $loop->[2];
 
     figure_line('capture.lua', $lua, 'us/request', undef,
         $loop->[1] / $loop->[0]);
@@ -392,29 +400,35 @@ sub drained {
 
 # --- memory of requests that do not end ---
 
+# Each crowd has an nginx of its own: what one leaves in malloc's lists the
+# next would use.
 sub bench_memory {
-    my ($nginx) = @_;
-
     my $count = least(quick(10_000, 100), int(($files - 500) / 2));
-    my $pid = worker($nginx);
     my (%each, %left);
 
-    # what a first crowd costs nginx itself is paid before
-    for my $path (qw(off off on)) {
+    for my $path (qw(off on)) {
+        my $nginx = start(redis => $redis);
+        my $pid = worker($nginx);
+
+        $nginx->get("/$path/1k");
+        settle($pid);
         my $before = (memory_kb($pid))[0];
         my @clients = map { sse_client($nginx, "/$path/sse") } 1 .. $count;
         sysread $_, my $bytes, 4096 for @clients;
 
         $each{$path} = ((memory_kb($pid))[0] - $before) * 1024 / $count;
         close $_ for @clients;
-        wait_for(sub { connections($pid) < 50 }, 60)
+        wait_for(sub { IDash::Process::fds($pid) < 50 }, 60)
             or die "connections stay\n";
+        settle($pid);
         $left{$path} = ((memory_kb($pid))[0] - $before) * 1024 / $count;
+        $nginx->stop;
+        forget();
     }
 
     figure_line('capture.memory.sse', $each{on} - $each{off}, 'B/client',
         '<=2048', $each{on} / ($each{off} || 1));
-    figure_line('capture.memory.left', $left{on}, 'B/client');
+    figure_line('capture.memory.left', $left{on} - $left{off}, 'B/client');
     return;
 }
 
@@ -426,16 +440,21 @@ sub sse_client {
     return $s;
 }
 
-sub connections { return IDash::Process::fds($_[0]) }
-
 my %nginx = map { $_ => start(redis => $address{$_}) } keys %address;
-
 $_->get('/on/1k') for values %nginx;
-my $cost = bench_loop(%nginx);
-bench_unloaded($nginx{up});
-bench_ship($nginx{up});
-bench_latency(%nginx);
-bench_lua($cost);
-bench_throughput($nginx{up});
-bench_memory($nginx{up});
-bench_instructions();
+
+my @parts = (
+    [ loop => sub { bench_loop(%nginx) } ],
+    [ unloaded => sub { bench_unloaded($nginx{up}) } ],
+    [ ship => sub { bench_ship($nginx{up}) } ],
+    [ latency => sub { bench_latency(%nginx) } ],
+    [ lua => sub { bench_lua($nginx{up}) } ],
+    [ throughput => sub { bench_throughput($nginx{up}) } ],
+    [ memory => sub { bench_memory() } ],
+    [ instructions => sub { bench_instructions() } ],
+);
+
+for my $part (@parts) {
+    my ($name, $run) = @$part;
+    $run->() if !$ENV{PART} || $ENV{PART} =~ /\b$name\b/;
+}
