@@ -213,21 +213,31 @@ sub stream_rows {
 }
 
 # Waits until the store holds all that was promised, or nothing comes any more.
+# Records of requests that got no answer count in COUNT, and are no promise: with
+# such, ROWS is asked whether the promised ones are there.
 sub settle {
-    my ($self, $count, %opt) = @_;
+    my ($self, $count, $rows, %opt) = @_;
 
-    my ($sha) = $self->promised;
+    my ($sha, $unfinished) = $self->promised;
     my $want = keys %$sha;
     my ($last, $since) = (-1, now());
     my $quiet = $opt{quiet} || 20;
 
     while (1) {
         my $have = $count->();
-        return $have if $have >= $want;
+        return $have if $have >= $want
+            && (!$unfinished || !$rows || has_all($sha, $rows->()));
         ($last, $since) = ($have, now()) if $have != $last;
         return $have if now() - $since > $quiet;
         Time::HiRes::sleep(0.1);
     }
+}
+
+sub has_all {
+    my ($sha, @rows) = @_;
+
+    my %have = map { $_->[0] => 1 } @rows;
+    return !grep { !$have{$_} } keys %$sha;
 }
 
 # The verdict: lost, twice, payloads.  %allow: extra => rows that no promise
@@ -291,11 +301,12 @@ sub judge_store {
 
     my $store = $sidecar->store;
     my $local = $store =~ /^sqlite/;
-    $self->settle($local ? sub { $self->count_rows($store) }
-        : sub { $self->arrived }, %allow);
-
     my $step = $local ? 1 : 1 + int(keys(%{ ($self->promised)[0] }) / 20);
-    return $self->judge([ $self->store_rows($store, $step) ], %allow);
+    my $rows = sub { $self->store_rows($store, $step) };
+
+    $self->settle($local ? sub { $self->count_rows($store) }
+        : sub { $self->arrived }, $rows, %allow);
+    return $self->judge([ $rows->() ], %allow);
 }
 
 # The verdict on the stream itself, where no sidecar runs.
@@ -304,7 +315,8 @@ sub judge_stream {
 
     # what was sent again after an unknown outcome is one in the store only
     $allow{twice} //= 1e9;
-    $self->settle(sub { $redis->call('XLEN', 'idash:capture') }, %allow);
+    $self->settle(sub { $redis->call('XLEN', 'idash:capture') },
+        sub { $self->stream_rows($redis) }, %allow);
     return $self->judge([ $self->stream_rows($redis) ], %allow);
 }
 
