@@ -62,6 +62,7 @@ static void ngx_http_capture_head(ngx_http_request_t *r,
     ngx_http_capture_ctx_t *ctx, struct capture_frame *f);
 static void ngx_http_capture_request_end(ngx_http_request_t *r,
     ngx_http_capture_ctx_t *ctx, struct capture_frame *f);
+static ngx_uint_t ngx_http_capture_all_sent(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_capture_status_code(ngx_http_request_t *r);
 static u_char *ngx_http_capture_put(u_char *p, ngx_uint_t type, u_char *name,
     size_t name_len, size_t len);
@@ -810,7 +811,7 @@ ngx_http_capture_head(ngx_http_request_t *r, ngx_http_capture_ctx_t *ctx,
     /* reading on after the response (lingering close) may fail: no matter */
 
     if (ctx->first_byte != -1 && (ctx->response.ended || bodyless)
-        && ((!c->error && !c->timedout) || (r->out == NULL && !c->buffered)))
+        && ((!c->error && !c->timedout) || ngx_http_capture_all_sent(r)))
     {
         f->flags |= CAPTURE_COMPLETE;
     }
@@ -854,6 +855,27 @@ ngx_http_capture_request_end(ngx_http_request_t *r,
     } else if (body->total == 0) {
         f->request_cut = RECORD_CUT_NONE;
     }
+}
+
+
+/* limit_rate holds the empty last buffer back, the client may be gone by then */
+
+static ngx_uint_t
+ngx_http_capture_all_sent(ngx_http_request_t *r)
+{
+    ngx_chain_t  *cl;
+
+    if (r->connection->buffered & ~NGX_HTTP_WRITE_BUFFERED) {
+        return 0;
+    }
+
+    for (cl = r->out; cl; cl = cl->next) {
+        if (ngx_buf_size(cl->buf)) {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 

@@ -33,6 +33,7 @@ my $pair = IDash::Capture->new(
             proxy_cache c; proxy_cache_valid 1m; sendfile on; proxy_pass $url/;
         }
         location /gzip/ { gzip on; gzip_types *; gzip_min_length 1; proxy_pass $url/; }
+        location /limited/ { limit_rate 60k; limit_rate_after 1k; proxy_pass $url/; }
         location /range/ { proxy_force_ranges on; proxy_pass $url/; }
         location /sub/ { sub_filter 0000001 replaced; sub_filter_types *; proxy_pass $url/; }
         location /static/ { sendfile on; }
@@ -133,6 +134,25 @@ $pair->{last} = $pair2->{last};
 is($res->{status}, 206, 'range: client');
 is($record->{status}, 206, 'range: status');
 same('range', $record, $res->{body});
+
+my $boundary;
+($res, $record) = $pair->exchange('ranges', sub {
+    my $r = $_[0]->get('/static/a.txt',
+        headers => [[ 'Range', 'bytes=0-9,100-109,-5' ]]);
+    ($boundary) = $r->{body} =~ /^--(\d+)/m;
+    $r->{raw} =~ s/\b$boundary\b/BOUNDARY/g;
+    return $r;
+});
+is($record->{status}, 206, 'ranges: status');
+is($record->{response_bytes}, length $res->{body}, 'ranges: length');
+is($record->{complete}, 1, 'ranges: complete');
+
+# held back by limit_rate
+
+($res, $record) = $pair->exchange('limit_rate',
+    sub { $_[0]->get('/limited/size/30000') });
+same('limit_rate', $record, $res->{body});
+cmp_ok($record->{duration_us}, '>', 0, 'limit_rate: duration');
 
 # no body
 
