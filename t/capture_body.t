@@ -5,6 +5,7 @@
 use strict;
 use warnings;
 
+use Compress::Zlib ();
 use lib 't/lib';
 use IDash;
 use IDash::Capture;
@@ -30,6 +31,14 @@ my $pair = IDash::Capture->new(
         }
         location /only_file/ {
             client_body_in_file_only clean;
+            proxy_pass @{[ $up->url ]}/;
+        }
+        location /types/ {
+            capture_body_types application/json;
+            proxy_pass @{[ $up->url ]}/;
+        }
+        location /timeout/ {
+            client_body_timeout 1s;
             proxy_pass @{[ $up->url ]}/;
         }
         location = /return { return 200 "done\\n"; }
@@ -75,9 +84,78 @@ for my $path ('/echo', '/file/echo', '/unbuffered/echo') {
     whole("chunked $path", $record, join '', @chunks);
 }
 
+# bodies are kept as they came: packed, in parts, by their type
+
+my $packed = Compress::Zlib::memGzip($long);
+my ($res, $record) = $pair->exchange('gzip', sub {
+    $_[0]->post('/echo', $packed, headers => [
+        [ 'Content-Encoding', 'gzip' ], [ 'Content-Type', 'text/plain' ] ]) });
+whole('gzip', $record, $packed);
+like($record->{request_headers}, qr/^Content-Encoding: gzip\r$/m,
+    'gzip: the block says so');
+
+my $parts = join '', map { "--b\r\nContent-Disposition: form-data; name=\"$_\""
+    . "\r\n\r\n$binary\r\n" } qw(a b);
+
+for my $case ([ '/echo', 'parts' ], [ '/types/echo', 'parts not of a type' ]) {
+    my ($path, $name) = @$case;
+
+    ($res, $record) = $pair->exchange($name, sub {
+        $_[0]->post($path, "$parts--b--\r\n", headers => [
+            [ 'Content-Type', 'multipart/form-data; boundary=b' ] ]) });
+    whole($name, $record, "$parts--b--\r\n") if $path eq '/echo';
+}
+
+is($record->{request_cut}, 'type', 'parts not of a type: reason');
+is($record->{request_bytes}, length("$parts--b--\r\n"),
+    'parts not of a type: length');
+
+# that the end is missing is the API's to say
+($res, $record) = $pair->exchange('half the parts', sub {
+    $_[0]->post('/echo', $parts, headers => [
+        [ 'Content-Type', 'multipart/form-data; boundary=b' ] ]) });
+whole('half the parts', $record, $parts);
+
+# slowly, with pauses in chunks; too slowly; ended in a chunk
+
+for my $path ('/echo', '/unbuffered/echo') {
+    ($res, $record) = $pair->exchange("slow $path", sub {
+        my $c = IDash::HTTP->new($_[0]->addr);
+        my $message = IDash::HTTP::message('POST', $path, close => 1,
+            chunked => [ 'slow', 'body', "with\0pauses" ]);
+        for my $piece ($message =~ /(.{1,24})/gs) {
+            $c->send($piece);
+            select undef, undef, undef, 0.02;
+        }
+        return $c->response;
+    });
+    whole("slow $path", $record, "slowbodywith\0pauses");
+}
+
+($res, $record) = $pair->exchange('too slow', sub {
+    my $c = IDash::HTTP->new($_[0]->addr);
+    $c->send(IDash::HTTP::message('POST', '/timeout/echo',
+        headers => [[ 'Content-Length', 10 ]]) . 'half.');
+    return $c->rest;
+});
+is($record->{status}, 408, 'too slow: status');
+is($record->{complete}, 0, 'too slow: not complete');
+is($record->{request_cut}, 'not_read', 'too slow: not read to the end');
+is($record->{request_bytes}, 10, 'too slow: declared length');
+
+($res, $record) = $pair->exchange('cut in a chunk', sub {
+    my $c = IDash::HTTP->new($_[0]->addr);
+    $c->send("POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n"
+        . "\r\n5\r\nhello\r\n9\r\nhal");
+    shutdown $c->{socket}, 1;
+    return $c->rest;
+});
+is($record->{complete}, 0, 'cut in a chunk: not complete');
+is($record->{request_cut}, 'not_read', 'cut in a chunk: not read to the end');
+
 # one byte a packet, and 100-continue
 
-my ($res, $record) = $pair->exchange('pieces', sub {
+($res, $record) = $pair->exchange('pieces', sub {
     my $c = IDash::HTTP->new($_[0]->addr);
     $c->{socket}->setsockopt(6, 1, 1);
     for my $byte (split //, IDash::HTTP::message('POST', '/echo',

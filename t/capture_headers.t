@@ -64,6 +64,23 @@ for my $path ('/redirect', '/relative', '/charset', '/status') {
     is_deeply(\%got, \%want, "$path: block");
 }
 
+# bytes that are no text, in the line too
+
+my $odd = "/\xff\xfe/\xc3\x28?q=\xed\xa0\x80&r=%ff%C3";
+($res, $record) = $pair->exchange('bytes', sub {
+    my $c = IDash::HTTP->new($_[0]->addr);
+    $c->send(IDash::HTTP::message('GET', $odd, close => 1));
+    return $c->rest;
+});
+is($record->{uri}, $odd, 'bytes: uri as sent');
+
+# repeated headers of one name, as they came
+
+($res, $record) = $pair->exchange('repeats', sub { $_[0]->get('/', headers => [
+    map { [ $_ % 2 ? 'X-Many' : 'x-many', $_ ] } 1 .. 20 ]) });
+is(join(' ', $record->{request_headers} =~ /^x-many: (\d+)\r$/mig),
+    join(' ', 1 .. 20), 'repeats: all, in order');
+
 # a line feed in a value does not make a line of the record
 
 $text = sub {
