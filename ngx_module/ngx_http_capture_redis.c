@@ -82,7 +82,7 @@ parse_integer(const char *p, size_t n, int64_t *value)
     i += (size_t) negative;
 
     for ( /* void */ ; i < n && p[i] >= '0' && p[i] <= '9'; i++) {
-        if (i > 18) {
+        if (v > (INT64_MAX - 9) / 10) {
             return -1;
         }
 
