@@ -42,8 +42,12 @@ setup(void **state)
     (void) snprintf(no_rings, sizeof(no_rings), "%s/none", dir);
     dirfd_ = open(dir, O_RDONLY | O_DIRECTORY);
     memory = calloc(1, capture_zone_size());
+    if (dirfd_ == -1 || memory == NULL) {
+        return -1;
+    }
+
     zone = capture_zone_attach(memory);
-    return dirfd_ == -1 || memory == NULL ? -1 : 0;
+    return 0;
 }
 
 
