@@ -115,7 +115,8 @@ $(BUILD)/ngx_http_capture_module.so: $(MODULE_SRC)
 	    --add-dynamic-module=$(CURDIR) \
 	    --builddir=$(CURDIR)/$(BUILD)/nginx >$(CURDIR)/$(BUILD)/nginx.log
 	$(MAKE) -C $(NGX_SRC) -f $(CURDIR)/$(BUILD)/nginx/Makefile modules
-	cp $(BUILD)/nginx/ngx_http_capture_module.so $@
+	cp $(BUILD)/nginx/ngx_http_capture_module.so $@.new
+	mv $@.new $@
 else
 # a sanitized module needs an nginx that is built with it; nginx' own undefined
 # behaviour must not end it: the harness looks whose a report is
@@ -123,7 +124,8 @@ $(BUILD)/ngx_http_capture_module.so: $(MODULE_SRC) mk/nginx-build
 	mk/nginx-build bookworm $(BUILD)/nginx-san $(BUILD)/nginx-san.build \
 	    "-O1 -g $(filter-out -fno-sanitize-recover=%,$(SANFLAGS)) \
 	    -DNGX_DEBUG_PALLOC=1"
-	cp $(BUILD)/nginx-san/ngx_http_capture_module.so $@
+	cp $(BUILD)/nginx-san/ngx_http_capture_module.so $@.new
+	mv $@.new $@
 endif
 
 #: ui               build/dashboard, the web page
