@@ -20,6 +20,7 @@
 #define NUMBER_LEN     24
 #define KEY_HEX        64
 #define UUID_TEXT_LEN  36
+#define SPANS_ROUTE    3                   /* REDACT_VALUE has its own */
 #define BULK_HEAD      16                  /* "$4294967295\r\n", rounded up */
 
 struct field {
@@ -45,7 +46,7 @@ struct capture_encoder {
     char                   numbers[MAX_NUMBERS][NUMBER_LEN];
     char                   uuid[UUID_TEXT_LEN];
     char                   key[KEY_HEX];
-    struct capture_spans   spans[3];       /* URI, header blocks */
+    struct capture_spans   spans[4];       /* by redact_as; a route's own */
     struct capture_spans   pair_spans[RECORD_MAX_PAIRS];
     const char            *headers;        /* the request's, for the trace id */
     size_t                 headers_len;
@@ -78,7 +79,7 @@ static const struct {
     [CAPTURE_PIECE_URI]         = { RECORD_F_URI, REDACT_URI,
                                     RECORD_MAX_URI },
     [CAPTURE_PIECE_PROTOCOL]    = { RECORD_F_PROTOCOL, REDACT_NO, 32 },
-    [CAPTURE_PIECE_ROUTE]       = { RECORD_F_ROUTE, REDACT_NO, 256 },
+    [CAPTURE_PIECE_ROUTE]       = { RECORD_F_ROUTE, REDACT_URI, 256 },
     [CAPTURE_PIECE_CLIENT_IP]   = { RECORD_F_CLIENT_IP, REDACT_NO, 128 },
     [CAPTURE_PIECE_UP_ADDR]     = { RECORD_F_UP_ADDR, REDACT_NO, 1024 },
     [CAPTURE_PIECE_UP_STATUS]   = { RECORD_F_UP_STATUS, REDACT_NO, 1024 },
@@ -503,7 +504,8 @@ field_text(struct capture_encoder *e, const struct capture_rules *rules,
         return;
     }
 
-    spans = &e->spans[as - REDACT_URI];
+    spans = &e->spans[type == CAPTURE_PIECE_ROUTE ? SPANS_ROUTE
+                                                  : as - REDACT_URI];
     field->len = redact(rules, as, p, len, max, spans);
     field->spans = spans;
 

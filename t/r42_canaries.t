@@ -50,6 +50,7 @@ my $nginx = nginx(redis => $redis, log => 'notice', workers => 2,
         . ' capture_spool {{spool}} max=64m segment=1m;',
     server => "location = /capture_status { capture_status; }
         location / { capture on; capture_key \$http_x_api_key;
+            capture_route '\$request_method \$request_uri';
             capture_ref bill_id \$arg_bill; capture_field query \$args;
             capture_field from \$http_referer;
             capture_redact_headers Authorization Proxy-Authorization Cookie
