@@ -11,7 +11,8 @@ use IDash::Wait;
 
 my $count = 0;
 
-# start(aof => 1, maxmemory => '8mb', port => 1, conf => "text", acl => "text")
+# start(aof => 1, maxmemory => '8mb', port => 1, conf => "text", acl => "text",
+#     wrap => [ command .. ])
 sub start {
     my ($class, %opt) = @_;
 
@@ -60,7 +61,8 @@ sub restart {
 
     unlink $self->{socket};
     $self->{pid} = IDash::Process::spawn('redis-server',
-        [ 'redis-server', "$self->{dir}/conf" ], out => "$self->{dir}/out");
+        [ @{ $self->{opt}{wrap} || [] }, 'redis-server', "$self->{dir}/conf" ],
+        out => "$self->{dir}/out");
 
     wait_for(sub {
         IDash::Process::alive($self->{pid}) or die "redis-server ended: "
