@@ -118,16 +118,12 @@ runaways_are_ended(void **state)
     check(JQ_TRANSFORM, ".a", "{\"a\":1}", RESULT_OK, "1");
     check(JQ_TRANSFORM, "[range(1e9)]", "{}", RESULT_TIMEOUT, NULL);
     check(JQ_TRANSFORM, ".a", "{\"a\":2}", RESULT_OK, "2");
-    check(JQ_TRANSFORM, "\"x\" * 2000000", "{}", RESULT_TOO_BIG, "1 MB");
-    check(JQ_TRANSFORM, ".a", "{\"a\":3}", RESULT_OK, "3");
-    check(JQ_FILTER, "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!\""
-        " | test(\"^(a+)+$\")", "{}", RESULT_INVALID, "retry-limit");
 }
 
 
-/* A bomb that doubles is faster than the time limit of a child of its own. */
+/* What other limits end is given the time to reach them, on a busy machine. */
 static void
-memory_bombs_are_ended(void **state)
+bombs_are_ended(void **state)
 {
     struct jq_child  *usual = child;
     const char       *path = getenv("INTEGRATIOND_JQ");
@@ -142,6 +138,11 @@ memory_bombs_are_ended(void **state)
             " . + .) | length", "{}", RESULT_MEMORY, "256 MB");
         check(JQ_TRANSFORM, ".a", "{\"a\":4}", RESULT_OK, "4");
     }
+
+    check(JQ_TRANSFORM, "\"x\" * 2000000", "{}", RESULT_TOO_BIG, "1 MB");
+    check(JQ_TRANSFORM, ".a", "{\"a\":3}", RESULT_OK, "3");
+    check(JQ_FILTER, "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!\""
+        " | test(\"^(a+)+$\")", "{}", RESULT_INVALID, "retry-limit");
 
     jq_child_destroy(child);
     child = usual;
@@ -216,7 +217,7 @@ main(void)
         cmocka_unit_test(wrong_programs_say_why),
         cmocka_unit_test(nothing_outside_is_reached),
         cmocka_unit_test(runaways_are_ended),
-        cmocka_unit_test(memory_bombs_are_ended),
+        cmocka_unit_test(bombs_are_ended),
         cmocka_unit_test(many_programs_are_cached_and_dropped),
         cmocka_unit_test(sizes_and_encodings_are_checked),
         cmocka_unit_test(a_missing_child_is_unavailable),
