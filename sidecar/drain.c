@@ -16,6 +16,7 @@
 #include "clock.h"
 #include "consumer.h"
 #include "drain_batch.h"
+#include "drain_gate.h"
 #include "log.h"
 #include "queue.h"
 
@@ -42,6 +43,7 @@ struct drain_thread {
 
 struct drain {
     struct drain_shared   shared;
+    struct drain_gate     gate;
     struct consumer      *consumer;
     struct drain_thread  *threads;
     unsigned              nthreads;
@@ -75,6 +77,37 @@ drain_process(struct drain_thread *t, struct queue_batch *b)
 }
 
 
+/*
+ * Until the gate lets the thread have entries in hand.  BATCH: what was read
+ * already and is kept from looking abandoned.
+ */
+static enum result
+drain_enter(struct drain_thread *t, bool alone, const struct queue_batch *batch)
+{
+    struct drain  *d = t->drain;
+    int64_t        keep_us;
+    enum result    r;
+
+    keep_us = clock_mono_us() + d->shared.config->drain_min_idle_us / 3;
+
+    do {
+        drain_work_beat(t->work);
+        r = drain_gate_enter(&d->gate, alone, DRAIN_NAP_US);
+
+        if (r == RESULT_AGAIN && d->shared.stop) {
+            return RESULT_UNAVAILABLE;
+        }
+
+        if (batch != NULL && clock_mono_us() >= keep_us) {
+            keep_us = clock_mono_us() + d->shared.config->drain_min_idle_us / 3;
+            (void) queue_keep(t->queue, batch->entries, batch->n);
+        }
+    } while (r == RESULT_AGAIN);
+
+    return r;
+}
+
+
 /* One listed entry is over the bound alone: nothing may read it. */
 static enum result
 drain_oversize(struct drain_thread *t, const struct queue_pending *p)
@@ -98,7 +131,9 @@ drain_run_length(struct drain_thread *t, const struct queue_pending *list,
 {
     size_t  run, most = drain_work_count(t->work);
 
-    for (run = 0; run < n && run < most && list[run].deliveries < 2; run++) {
+    for (run = 0; run < n && run < most
+         && list[run].deliveries < DRAIN_SUSPECT; run++)
+    {
         /* void */
     }
 
@@ -107,7 +142,7 @@ drain_run_length(struct drain_thread *t, const struct queue_pending *list,
 
 
 static enum result
-drain_take_run(struct drain_thread *t, const struct queue_pending *list,
+drain_claim_run(struct drain_thread *t, const struct queue_pending *list,
     size_t run, int64_t min_idle_us)
 {
     struct queue_batch  b;
@@ -121,8 +156,8 @@ drain_take_run(struct drain_thread *t, const struct queue_pending *list,
             return drain_oversize(t, list);
         }
 
-        r = drain_take_run(t, list, run / 2, min_idle_us);
-        return r == RESULT_OK ? drain_take_run(t, list + run / 2,
+        r = drain_claim_run(t, list, run / 2, min_idle_us);
+        return r == RESULT_OK ? drain_claim_run(t, list + run / 2,
                                     run - run / 2, min_idle_us)
                               : r;
     }
@@ -140,6 +175,24 @@ drain_take_run(struct drain_thread *t, const struct queue_pending *list,
     }
 
     return drain_process(t, &b);
+}
+
+
+/* To be claimed counts as a delivery: not before the gate is open. */
+static enum result
+drain_take_run(struct drain_thread *t, const struct queue_pending *list,
+    size_t run, int64_t min_idle_us)
+{
+    bool         alone = list[0].deliveries >= DRAIN_SUSPECT;
+    enum result  r;
+
+    r = drain_enter(t, alone, NULL);
+    if (r == RESULT_OK) {
+        r = drain_claim_run(t, list, run, min_idle_us);
+        drain_gate_leave(&t->drain->gate, alone);
+    }
+
+    return r;
 }
 
 
@@ -254,7 +307,15 @@ drain_turn(struct drain_thread *t)
 
     case RESULT_OK:
         t->redis_up = true;
-        (void) drain_process(t, &b);
+
+        if (drain_enter(t, false, &b) == RESULT_OK) {
+            (void) drain_process(t, &b);
+            drain_gate_leave(&d->gate, false);
+
+        } else {
+            queue_batch_cleanup(&b);       /* stopping: it stays pending */
+        }
+
         break;
 
     case RESULT_AGAIN:
@@ -349,6 +410,7 @@ drain_start(const struct config *c, struct store *s, struct catalog *cat,
         return RESULT_MEMORY;
     }
 
+    drain_gate_init(&d->gate);
     d->shared.config = c;
     d->shared.store = s;
     d->shared.catalog = cat;
@@ -396,6 +458,7 @@ drain_stop(struct drain *d)
         redis_destroy(d->threads[i].redis);
     }
 
+    drain_gate_cleanup(&d->gate);
     consumer_destroy(d->consumer);
     free(d->threads);
     free(d);

@@ -26,7 +26,6 @@
 #define DRAIN_RECORD       8192            /* first guess of a record's size */
 #define DRAIN_LARGEST      (4 * 1024 * 1024)
 #define DRAIN_ALONE_TRIES  5
-#define DRAIN_SUSPECT      2               /* deliveries: crashed two drains */
 
 enum drain_fate {
     FATE_STORED,                           /* acknowledge */

@@ -25,6 +25,9 @@ struct drain_shared {
     _Atomic int64_t       last_us;
 };
 
+/* deliveries without success: crashed two drains, tried alone */
+#define DRAIN_SUSPECT  2
+
 struct drain_work;
 
 must_check enum result drain_work_create(struct drain_shared *d,
