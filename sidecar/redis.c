@@ -125,13 +125,9 @@ redis_close(struct redis *r)
 void
 redis_fail(struct redis *r, const char *what)
 {
-    if (r->was_up) {
-        log_write(LOG_WARN, "redis", "%s: %s", r->config->redis, what);
-
-    } else {
-        log_rate(LOG_WARN, "redis", "%s: still away: %s", r->config->redis,
-            what);
-    }
+    /* every thread has a connection of its own: one line for all of them */
+    log_rate(LOG_WARN, "redis", "%s: %s%s", r->config->redis,
+        r->was_up ? "" : "still away: ", what);
 
     r->was_up = false;
     redis_close(r);
