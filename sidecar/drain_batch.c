@@ -125,6 +125,7 @@ drain_work_idle(struct drain_work *w)
 {
     if (w->room > 0) {
         drain_work_free(w);
+        queue_idle(w->queue);
         (void) malloc_trim(0);
     }
 }

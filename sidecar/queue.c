@@ -15,6 +15,7 @@
 
 #define QUEUE_BLOCK_MS  1000
 #define QUEUE_GROUPS    64                 /* groups of one stream looked at */
+#define QUEUE_OVERHEAD  32                 /* bytes kept : received, at most */
 
 struct queue {
     const struct config  *config;
@@ -22,6 +23,7 @@ struct queue {
     char                  consumer[256];
     const char          **argv;            /* of commands with many ids */
     size_t                room;
+    struct arena          replies;         /* of the batch in hand */
 };
 
 
@@ -52,6 +54,7 @@ void
 queue_destroy(struct queue *q)
 {
     if (q != NULL) {
+        arena_cleanup(&q->replies);
         free(q->argv);
         free(q);
     }
@@ -59,10 +62,17 @@ queue_destroy(struct queue *q)
 
 
 void
+queue_idle(struct queue *q)
+{
+    arena_cleanup(&q->replies);
+}
+
+
+void
 queue_batch_cleanup(struct queue_batch *b)
 {
-    if (b->reply != NULL) {
-        freeReplyObject(b->reply);
+    if (b->replies != NULL) {
+        arena_reset(b->replies);
     }
 
     free(b->entries);
@@ -90,10 +100,13 @@ queue_argv(struct queue *q, size_t n)
 }
 
 
-/* The caller frees *out, which is set with RESULT_OK only. */
+/*
+ * The caller frees *out, which is set with RESULT_OK only; with an arena it
+ * lies there.
+ */
 static enum result
-queue_ask(struct queue *q, int argc, const char **argv, int64_t wait_us,
-    size_t max, redisReply **out)
+queue_ask_into(struct queue *q, int argc, const char **argv, int64_t wait_us,
+    size_t max, struct arena *a, redisReply **out)
 {
     redisReply   *reply = NULL;
     enum result   r;
@@ -106,7 +119,8 @@ queue_ask(struct queue *q, int argc, const char **argv, int64_t wait_us,
         return RESULT_UNAVAILABLE;
     }
 
-    r = redis_read(q->redis, wait_us, max, &reply);
+    r = a != NULL ? redis_read_arena(q->redis, wait_us, max, a, &reply)
+                  : redis_read(q->redis, wait_us, max, &reply);
     if (r != RESULT_OK) {
         return r;
     }
@@ -116,11 +130,19 @@ queue_ask(struct queue *q, int argc, const char **argv, int64_t wait_us,
     if (r == RESULT_OK) {
         *out = reply;
 
-    } else {
+    } else if (a == NULL) {
         freeReplyObject(reply);
     }
 
     return r;
+}
+
+
+static enum result
+queue_ask(struct queue *q, int argc, const char **argv, int64_t wait_us,
+    size_t max, redisReply **out)
+{
+    return queue_ask_into(q, argc, argv, wait_us, max, NULL, out);
 }
 
 
@@ -156,21 +178,42 @@ queue_make_group(struct queue *q)
 }
 
 
-/* queue_ask, with the group made when it was missing. */
+/* The same, with the group made when it was missing. */
+static enum result
+queue_ask_group(struct queue *q, int argc, const char **argv, int64_t wait_us,
+    size_t max, struct arena *a, redisReply **out)
+{
+    enum result  r;
+
+    r = queue_ask_into(q, argc, argv, wait_us, max, a, out);
+
+    if (r == RESULT_NOT_FOUND) {
+        r = queue_make_group(q);
+        r = r == RESULT_OK
+            ? queue_ask_into(q, argc, argv, wait_us, max, a, out) : r;
+    }
+
+    return r == RESULT_NOT_FOUND ? RESULT_UNAVAILABLE : r;
+}
+
+
 static enum result
 queue_command(struct queue *q, int argc, const char **argv, int64_t wait_us,
     size_t max, redisReply **out)
 {
-    enum result  r;
+    return queue_ask_group(q, argc, argv, wait_us, max, NULL, out);
+}
 
-    r = queue_ask(q, argc, argv, wait_us, max, out);
 
-    if (r == RESULT_NOT_FOUND) {
-        r = queue_make_group(q);
-        r = r == RESULT_OK ? queue_ask(q, argc, argv, wait_us, max, out) : r;
-    }
-
-    return r == RESULT_NOT_FOUND ? RESULT_UNAVAILABLE : r;
+/* The same for entries, which lie in the queue's memory. */
+static enum result
+queue_command_entries(struct queue *q, int argc, const char **argv,
+    int64_t wait_us, size_t max, redisReply **out)
+{
+    arena_reset(&q->replies);
+    q->replies.cap = max < SIZE_MAX / QUEUE_OVERHEAD ? max * QUEUE_OVERHEAD
+                                                     : SIZE_MAX;
+    return queue_ask_group(q, argc, argv, wait_us, max, &q->replies, out);
 }
 
 
@@ -238,12 +281,12 @@ queue_entry(const redisReply *r, struct queue_entry *e)
 }
 
 
-/* Entries of an array; the batch owns REPLY in any case. */
+/* Entries of an array, which lies in the queue's memory. */
 static enum result
-queue_entries(struct queue *q, redisReply *reply, const redisReply *array,
+queue_entries(struct queue *q, const redisReply *array,
     struct queue_batch *out)
 {
-    out->reply = reply;
+    out->replies = &q->replies;
     out->n = 0;
     out->bytes = 0;
     out->entries = calloc(array->elements + 1, sizeof(*out->entries));
@@ -286,24 +329,23 @@ queue_read(struct queue *q, unsigned count, size_t max,
     (void) snprintf(number, sizeof(number), "%u", count);
     (void) snprintf(block, sizeof(block), "%d", QUEUE_BLOCK_MS);
 
-    r = queue_command(q, 11, argv, QUEUE_BLOCK_MS * 1000, max, &reply);
+    r = queue_command_entries(q, 11, argv, QUEUE_BLOCK_MS * 1000, max,
+        &reply);
     if (r != RESULT_OK) {
         return r;
     }
 
     if (reply->type == REDIS_REPLY_NIL) {
-        freeReplyObject(reply);
         return RESULT_AGAIN;
     }
 
     stream = queue_is_array(reply, 1) ? reply->element[0] : NULL;
 
     if (!queue_is_array(stream, 2) || !queue_is_array(stream->element[1], 0)) {
-        freeReplyObject(reply);
         return queue_lie(q, "XREADGROUP");
     }
 
-    r = queue_entries(q, reply, stream->element[1], out);
+    r = queue_entries(q, stream->element[1], out);
 
     if (r == RESULT_OK && out->n == 0) {
         queue_batch_cleanup(out);
@@ -432,17 +474,16 @@ queue_claim(struct queue *q, const struct queue_pending *list, size_t n,
         argv[5 + i] = list[i].id;
     }
 
-    r = queue_command(q, (int) n + 5, argv, 0, max, &reply);
+    r = queue_command_entries(q, (int) n + 5, argv, 0, max, &reply);
     if (r != RESULT_OK) {
         return r;
     }
 
     if (!queue_is_array(reply, 0)) {
-        freeReplyObject(reply);
         return queue_lie(q, "XCLAIM");
     }
 
-    r = queue_entries(q, reply, reply, out);
+    r = queue_entries(q, reply, out);
 
     if (r == RESULT_OK) {
         queue_count_deliveries(list, n, out);

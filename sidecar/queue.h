@@ -31,9 +31,12 @@ struct queue_entry {
     size_t             bytes;
 };
 
-/* Entries borrow the reply; queue_batch_cleanup frees both. */
+/*
+ * Entries borrow the queue's memory: one batch of a queue at a time, until
+ * queue_batch_cleanup.
+ */
 struct queue_batch {
-    redisReply          *reply;
+    struct arena        *replies;
     struct queue_entry  *entries;
     size_t               n;
     size_t               bytes;
@@ -45,6 +48,8 @@ void queue_batch_cleanup(struct queue_batch *b);
 must_check enum result queue_create(const struct config *c, struct redis *r,
     const char *consumer, struct queue **out);
 void queue_destroy(struct queue *q);
+/* Gives memory back that only the next batch would need. */
+void queue_idle(struct queue *q);
 
 /*
  * Up to COUNT new entries, waiting at most a second.  RESULT_AGAIN: none.

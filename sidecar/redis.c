@@ -487,6 +487,148 @@ redis_read(struct redis *r, int64_t wait_us, size_t max, redisReply **out)
 }
 
 
+/* A large reply has a hundred thousand elements: malloc is half of its cost. */
+
+static redisReply *
+arena_reply(const redisReadTask *task, size_t more)
+{
+    redisReply  *r, *parent;
+
+    r = arena_alloc(task->privdata, sizeof(*r) + more);
+    if (r == NULL) {
+        return NULL;
+    }
+
+    memset(r, 0, sizeof(*r));
+    r->type = task->type;
+
+    if (task->parent != NULL) {
+        parent = task->parent->obj;
+        parent->element[task->idx] = r;
+    }
+
+    return r;
+}
+
+
+static void *
+arena_reply_string(const redisReadTask *task, char *p, size_t n)
+{
+    redisReply  *r;
+
+    if (n > SIZE_MAX / 2) {
+        return NULL;
+    }
+
+    r = arena_reply(task, n + 1);
+    if (r != NULL) {
+        r->str = (char *) (r + 1);
+        r->len = n;
+        memcpy(r->str, p, n);
+        r->str[n] = '\0';
+    }
+
+    return r;
+}
+
+
+#if (HIREDIS_MAJOR >= 1)
+typedef size_t  arena_reply_count;
+#else
+typedef int     arena_reply_count;
+#endif
+
+static void *
+arena_reply_array(const redisReadTask *task, arena_reply_count elements)
+{
+    size_t       n = (size_t) elements;
+    redisReply  *r;
+
+    if (n > SIZE_MAX / 2 / sizeof(r->element[0])) {
+        return NULL;
+    }
+
+    r = arena_reply(task, n * sizeof(r->element[0]));
+    if (r != NULL) {
+        r->element = (redisReply **) (void *) (r + 1);
+        r->elements = n;
+        memset(r->element, 0, n * sizeof(r->element[0]));
+    }
+
+    return r;
+}
+
+
+static void *
+arena_reply_integer(const redisReadTask *task, long long value)
+{
+    redisReply  *r = arena_reply(task, 0);
+
+    if (r != NULL) {
+        r->integer = value;
+    }
+
+    return r;
+}
+
+
+static void *
+arena_reply_nil(const redisReadTask *task)
+{
+    redisReply  *r = arena_reply(task, 0);
+
+    if (r != NULL) {
+        r->type = REDIS_REPLY_NIL;         /* of an array, too: *-1 */
+    }
+
+    return r;
+}
+
+
+static void
+arena_reply_free(void *reply)
+{
+    (void) reply;                          /* with its arena */
+}
+
+
+static redisReplyObjectFunctions  arena_reply_functions = {
+    .createString = arena_reply_string,
+    .createArray = arena_reply_array,
+    .createInteger = arena_reply_integer,
+    .createNil = arena_reply_nil,
+    .freeObject = arena_reply_free,
+};
+
+
+enum result
+redis_read_arena(struct redis *r, int64_t wait_us, size_t max,
+    struct arena *a, redisReply **out)
+{
+    redisReplyObjectFunctions  *usual;
+    enum result                 result;
+
+    *out = NULL;
+
+    if (r->ctx == NULL) {
+        return RESULT_UNAVAILABLE;
+    }
+
+    usual = r->ctx->reader->fn;
+    r->ctx->reader->fn = &arena_reply_functions;
+    r->ctx->reader->privdata = a;
+
+    result = redis_read(r, wait_us, max, out);
+
+    if (r->ctx != NULL) {
+        r->ctx->reader->fn = usual;
+        r->ctx->reader->privdata = NULL;
+    }
+
+    return result;
+}
+
+
 redisReply *
 redis_argv(struct redis *r, int argc, const char **argv, const size_t *len)
 {

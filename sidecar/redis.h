@@ -11,6 +11,7 @@
 
 #include <hiredis/hiredis.h>
 
+#include "buf.h"
 #include "config.h"
 #include "result.h"
 
@@ -52,6 +53,13 @@ bool redis_append(struct redis *r, int argc, const char **argv,
  */
 must_check enum result redis_read(struct redis *r, int64_t wait_us, size_t max,
     redisReply **out);
+
+/*
+ * The same with the reply and all its elements in the arena, which the caller
+ * resets: freeReplyObject is not for them.
+ */
+must_check enum result redis_read_arena(struct redis *r, int64_t wait_us,
+    size_t max, struct arena *a, redisReply **out);
 
 /* One command by argv, its reply freed by the caller; NULL after redis_fail. */
 redisReply *redis_argv(struct redis *r, int argc, const char **argv,
