@@ -15,6 +15,7 @@
 #define LOGS_LIMIT       50
 #define LOGS_LIMIT_MAX   200
 #define LOGS_COUNT_CAP   10000
+#define LOGS_PAGE_US     200000            /* a page in part has a cursor on */
 #define LOGS_ASCENDING   0x9e3779b97f4a7c15ull     /* in a cursor's hash */
 
 struct logs_query {
@@ -188,7 +189,9 @@ logs_page(struct api_call *c, const struct logs_query *q)
     page.has_after = q->has_cursor;
     page.after_us = q->cursor.us;
     memcpy(page.after_id, q->cursor.id, UUID_BYTES);
-    page.deadline_us = c->deadline_us;
+    page.deadline_us = clock_mono_us() + LOGS_PAGE_US;
+    page.deadline_us = page.deadline_us < c->deadline_us ? page.deadline_us
+                                                         : c->deadline_us;
 
     (void) buf_adds(&c->out, "{\"as_of\":");
     json_time(&c->out, clock_wall_us());

@@ -75,7 +75,8 @@ const struct config_key  config_keys[] = {
     { "api_body_max", CONFIG_SIZE, AT(api_body_max), 1024, 64 * 1024 * 1024,
       "1m", false, NULL, "Longest request body that the API reads." },
     { "api_deadline", CONFIG_TIME, AT(api_deadline_us), 100 * MS, MINUTE, "5s",
-      false, NULL, "How long one query may search before it answers in part." },
+      false, NULL, "How long one query may search before it answers in part; a "
+      "page of logs 200 ms at most." },
     { "sse_clients", CONFIG_INT, AT(sse_clients), 1, 60000, "256", false, NULL,
       "Live streams that the API serves at once." },
     { "sse_ping", CONFIG_TIME, AT(sse_ping_us), 100 * MS, 10 * MINUTE, "15s",
