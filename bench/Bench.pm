@@ -13,7 +13,7 @@ use Time::HiRes ();
 use IDash;
 
 our @EXPORT = qw(
-    quick figure_line note pin pin_others worker threads thread_ns other_ns settle
+    quick figure_line note pin pin_others hurry worker threads thread_ns other_ns settle
     load bench_tool memory_kb least median quantile);
 
 $| = 1;

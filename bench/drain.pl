@@ -4,6 +4,7 @@
 # and what integrationd needs of memory for it.
 #
 #   make bench B=drain           QUICK=1: every line, in seconds
+#                                STORE_DIR=path: where SQLite's files lie
 
 use strict;
 use warnings;
@@ -24,7 +25,8 @@ sub fill {
     my $body = '{"pad":"' . 'x' x 1014 . '"}';
     my $up = nginx(module => 0, location =>
         "default_type application/json; return 200 '$body';");
-    my $nginx = nginx(redis => $redis, server => <<"CONF");
+    my $nginx = nginx(redis => $redis,
+        http => "\ncapture_buffer 256m path={{ring}};", server => <<"CONF");
         client_body_buffer_size 16k;
         location / {
             capture on;
@@ -72,6 +74,7 @@ sub drain {
     my $d = sidecar(redis => $redis, %opt);
     my $idle = resting($d->pid);
 
+    hurry(threads($d->pid), threads($redis->pid));
     $d->freeze;
     refill($n);
     my $cpu = process_ns($d->pid);
@@ -101,7 +104,8 @@ sub resting {
 sub bulk {
     my ($from, $to) = @_;
 
-    my $out = `'@{[ bench_tool('bulk') ]}' '$from' '$to' $BATCH`;
+    my $nice = $> == 0 ? 'nice -n -15' : '';
+    my $out = `$nice '@{[ bench_tool('bulk') ]}' '$from' '$to' $BATCH`;
     die "bulk failed\n" if $?;
     return split ' ', $out;
 }
@@ -135,9 +139,15 @@ sub compare {
 
 fill();
 
+# STORE_DIR= on a tmpfs leaves the disk out, which others may keep busy
+my $dir = $ENV{STORE_DIR} ? "$ENV{STORE_DIR}/drain.$$" : test_dir('bulk');
+mkdir $dir;
 compare('sqlite', $filled, quick(6, 1), sub {
-    return ('sqlite:' . test_dir('bulk') . "/$_[0].db");
+    unlink glob "$dir/*";
+    return ("sqlite:$dir/bulk$_[0].db", store => "sqlite:$dir/ours$_[0].db");
 });
+unlink glob "$dir/*";
+rmdir $dir;
 
 # The store's part alone: its insert against the driver's.
 sub store_insert {
