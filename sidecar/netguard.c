@@ -1,8 +1,8 @@
 /*
  * Ranges that no webhook may reach (IANA special-purpose registries, RFC 6890
  * and its updates).  IPv4 is judged as ::ffff:0:0/96, so a mapped address and
- * its plain form are one; addresses that embed another (NAT64, 6to4, Teredo)
- * are refused whole.
+ * its plain form are one; addresses that embed another (NAT64, translated,
+ * 6to4, Teredo) are refused whole.
  */
 
 #include "netguard.h"
@@ -33,6 +33,7 @@ static const struct range {
     { "224.0.0.0/4", "multicast" },
     { "240.0.0.0/4", "reserved and broadcast" },
     { "::/96", "unspecified, loopback, IPv4-compatible" },
+    { "::ffff:0:0:0/96", "IPv4-translated" },
     { "64:ff9b::/96", "NAT64" },
     { "64:ff9b:1::/48", "local NAT64" },
     { "100::/64", "discard" },
