@@ -12,7 +12,6 @@ use IDash::TLS;
 use IDash::Wait;
 use Outbound;
 use Test::More;
-use Time::Local 'timegm';
 
 use constant HOUR => 3600;
 use constant DAY => 86_400;
@@ -265,38 +264,19 @@ Time::HiRes::sleep(1.5);
 my @ids = $o->event;
 is(scalar @ids, scalar @cases, 'the event goes to every one');
 
-my %log;
-my $done = wait_for(sub {
-    for my $id (grep { !$log{$_} } @ids) {
-        my $log = $o->log_of($id);
-        $log{$id} = $log if $log->{status} ne 'PENDING';
-    }
-    return keys %log == @ids;
-}, 60);
-ok($done, 'every one has come to something');
+my %log = $o->tried(60, @ids);
+is(scalar keys %log, scalar @ids, 'every one has come to something');
 
 my %by_name = map { $_->{endpoint} => $_ } values %log;
 my $wrong = 0;
 
 for my $c (@cases) {
     my $log = $by_name{ $c->{name} };
-    my ($try) = $log
-        ? @{ $o->api_of->get("/logs/$log->{_id}/attempts")->{json}{data} }
-        : ();
-    diag "$c->{name} $log->{timing}{duration_ms} $try->{timing}{connect_ms}" if $ENV{DBG};
+    my ($try) = $log ? $o->attempts_of($log->{_id}) : ();
     my @faults = $try ? judge($c, $log, $try) : 'no attempt';
 
     ok(!@faults, $c->{name}) or diag "$c->{name}: @faults";
     $wrong++ if @faults;
-}
-
-# Seconds of "2026-01-02T03:04:05.678Z".
-sub seconds {
-    my ($t) = @_;
-
-    my ($y, $mo, $d, $h, $mi, $s, $ms) =
-        $t =~ /^(\d+)-(\d+)-(\d+)T(\d+):(\d+):(\d+)\.(\d+)Z$/ or die $t;
-    return timegm($s, $mi, $h, $d, $mo - 1, $y) + "0.$ms";
 }
 
 sub judge {
@@ -314,15 +294,13 @@ sub judge {
     $same->('status', $log->{response}{status}, $c->{http});
     $same->('attempts', $log->{attempts}, 1);
 
-    my $next = $log->{next_attempt_at};
     if (!$c->{next}) {
-        $same->('next', $next, undef);
+        $same->('next', $log->{next_attempt_at}, undef);
         return @faults;
     }
-    return (@faults, 'no next time') if !defined $next;
+    return (@faults, 'no next time') if !defined $log->{next_attempt_at};
 
-    my $in = seconds($next) - seconds($try->{timing}{started_at})
-        - $try->{timing}{duration_ms} / 1000;
+    my $in = Outbound::wait_after($try);
     push @faults, sprintf 'next in %.1f s, not %d to %d', $in, @{ $c->{next} }
         if $in < $c->{next}[0] - 0.1 || $in > $c->{next}[1] + 2;
     return @faults;

@@ -17,6 +17,7 @@ use Exporter 'import';
 use IDash;
 use IDash::Wait;
 use Test::More;
+use Time::Local 'timegm';
 
 our @EXPORT_OK = qw(stores);
 
@@ -184,6 +185,44 @@ sub until_status {
         return ($log->{status} // '') =~ /^(?:$status)$/;
     }, $limit) or diag "$id is $log->{status}, not $status";
     return $log;
+}
+
+# Waits until each has been tried: { id => log }, as far as it came.
+sub tried {
+    my ($self, $limit, @ids) = @_;
+
+    my %log;
+    wait_for(sub {
+        for my $id (grep { !$log{$_} } @ids) {
+            my $log = $self->log_of($id);
+            $log{$id} = $log if $log->{status} ne 'PENDING';
+        }
+        return keys %log == @ids;
+    }, $limit);
+    return %log;
+}
+
+sub attempts_of {
+    my ($self, $id) = @_;
+    return @{ $self->{api}->get("/logs/$id/attempts")->{json}{data} };
+}
+
+# Seconds of "2026-01-02T03:04:05.678Z".
+sub seconds {
+    my ($t) = @_;
+
+    my ($y, $mo, $d, $h, $mi, $s, $ms) =
+        $t =~ /^(\d+)-(\d+)-(\d+)T(\d+):(\d+):(\d+)\.(\d+)Z$/ or die $t;
+    return timegm($s, $mi, $h, $d, $mo - 1, $y) + "0.$ms";
+}
+
+# Seconds from the end of an attempt to the next.
+sub wait_after {
+    my ($try) = @_;
+
+    return seconds($try->{next_attempt_at})
+        - seconds($try->{timing}{started_at})
+        - $try->{timing}{duration_ms} / 1000;
 }
 
 # Waits until nothing is PENDING or RETRYING; true when so.

@@ -7,7 +7,7 @@ package IDash::Alone;
 #
 #     IDash::Alone::names(sub { my ($name, $type, $n) = @_; ... });
 #     my $all = IDash::Alone::listen_everywhere(8443, sub { .. });
-#     my $n = IDash::Alone::packets('169.254.0.0/16');
+#     IDash::Alone::count_packets('ip daddr 169.254.0.0/16');
 
 use strict;
 use warnings;
@@ -111,17 +111,15 @@ sub listen_everywhere {
     }, listen => $listen);
 }
 
-# Counts packets to a range from now on; packets() tells how many.
+# Counts what leaves from now on and fits one of these matches of nft, such as
+# "ip daddr 169.254.0.0/16"; packets() tells how many.
 sub count_packets {
-    my (@ranges) = @_;
+    my (@matches) = @_;
 
     run('nft', 'add table inet count');
     run('nft', 'add chain inet count out '
         . '{ type filter hook output priority 0 ; }');
-    for my $range (@ranges) {
-        my $family = $range =~ /:/ ? 'ip6' : 'ip';
-        run('nft', "add rule inet count out $family daddr $range counter");
-    }
+    run('nft', "add rule inet count out $_ counter") for @matches;
     return;
 }
 
