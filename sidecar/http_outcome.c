@@ -170,6 +170,12 @@ http_outcome(const struct http_facts *f, const char **text)
         return retry("broken");
     }
 
+    /* curl's word for a line of the head or a trailer over its own limit */
+    if (f->code == CURLE_OUT_OF_MEMORY && f->answered) {
+        *text = "a line of the answer is too long";
+        return retry("broken");
+    }
+
     if (f->code == CURLE_URL_MALFORMAT) {
         *text = "the URL cannot be used";
         return (struct outcome) { .kind = OUTCOME_REJECTED,

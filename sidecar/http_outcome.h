@@ -22,6 +22,7 @@ struct http_facts {
     bool       oauth2;
     bool       proxy_failed;               /* it, not the endpoint, is away */
     bool       connected, secured;         /* got so far */
+    bool       answered;                   /* a first byte came */
     int64_t    retry_after_s;              /* CURLINFO_RETRY_AFTER, raw */
     int64_t    now_us;                     /* wall */
 };

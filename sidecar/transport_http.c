@@ -38,7 +38,7 @@ struct transfer {
     struct curl_slist  *headers;
     struct buf          head, body;
     int64_t             body_bytes;
-    bool                refused, literal, head_done, cut;
+    bool                refused, literal, head_done, cut, bad_line;
 };
 
 struct transport {
@@ -223,7 +223,7 @@ transfer_give(struct transfer *x)
     x->send = NULL;
     x->token = NULL;
     x->fetches = x->refused = x->literal = false;
-    x->head_done = x->cut = false;
+    x->head_done = x->cut = x->bad_line = false;
     x->body_bytes = 0;
 
     x->next = t->free;
@@ -231,11 +231,18 @@ transfer_give(struct transfer *x)
 }
 
 
+/* libcurl sends what it is given: a line must be one line. */
 static bool
 header_add(struct transfer *x, const char *line)
 {
-    struct curl_slist  *list = curl_slist_append(x->headers, line);
+    struct curl_slist  *list;
 
+    if (line == NULL || strpbrk(line, "\r\n") != NULL) {
+        x->bad_line = line != NULL;
+        return false;
+    }
+
+    list = curl_slist_append(x->headers, line);
     if (list == NULL) {
         return false;
     }
@@ -524,6 +531,7 @@ transfer_facts(struct transfer *x, CURLcode code)
     f.proxy_failed = proxy_failed(x, code);
     f.connected = info_time(x, CURLINFO_CONNECT_TIME_T) != LOGDOC_NONE;
     f.secured = info_time(x, CURLINFO_PRETRANSFER_TIME_T) != LOGDOC_NONE;
+    f.answered = info_time(x, CURLINFO_STARTTRANSFER_TIME_T) != LOGDOC_NONE;
     f.retry_after_s = (int64_t) after;
     f.now_us = clock_wall_us();
     return f;
@@ -674,7 +682,7 @@ transfer_begin(struct transport *t, struct send *s)
     struct http_token  *token = NULL;
     struct transfer    *x;
     const char         *why = NULL;
-    bool                literal;
+    bool                literal, bad;
 
     if (s->started_us == LOGDOC_NONE) {
         s->started_us = clock_wall_us();
@@ -708,8 +716,15 @@ transfer_begin(struct transport *t, struct send *s)
     x->literal = literal;
 
     if (!webhook_options(x) || curl_multi_add_handle(t->multi, x->easy) != 0) {
+        bad = x->bad_line;
         transfer_give(x);
-        send_fail(t, s, OUTCOME_NOT_SENT, "internal", "out of memory");
+
+        if (bad) {
+            send_fail(t, s, OUTCOME_REJECTED, "config",
+                "a header would be more than one line");
+        } else {
+            send_fail(t, s, OUTCOME_NOT_SENT, "internal", "out of memory");
+        }
     }
 }
 
