@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "clock.h"
 #include "http_outcome.h"
@@ -398,7 +399,9 @@ common_options(struct transfer *x, const char *url)
     SET(CURLOPT_LOW_SPEED_TIME, SLOW_SECONDS);
     SET(CURLOPT_MAXLIFETIME_CONN, (long) CONNECTION_LIFE_S);
     SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
-    SET(CURLOPT_PIPEWAIT, 1L);
+    /* over TLS only, where the handshake tells: in plain HTTP one request that
+     * is not answered would hold all others to its host */
+    SET(CURLOPT_PIPEWAIT, strncasecmp(url, "https:", 6) == 0 ? 1L : 0L);
     SET(CURLOPT_TCP_NODELAY, 1L);
     SET(CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
