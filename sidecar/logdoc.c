@@ -47,6 +47,13 @@ log_kind_text(enum log_kind k)
 }
 
 
+bool
+log_status_ended(enum log_status s)
+{
+    return s != LOG_PENDING && s != LOG_RETRYING;
+}
+
+
 const char *
 log_status_text(enum log_status s)
 {

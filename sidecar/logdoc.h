@@ -25,6 +25,8 @@ enum log_status {
 /* "api", "PENDING" ...; the parse returns -1 for an unknown word */
 const char *log_kind_text(enum log_kind k);
 const char *log_status_text(enum log_status s);
+/* Nothing more will be sent. */
+bool log_status_ended(enum log_status s);
 int log_kind_parse(struct slice s);
 int log_status_parse(struct slice s);
 

@@ -7,6 +7,7 @@
  *   doc      logs as BSON                   query    filters as queries
  *   insert   logs in, duplicates told       buckets  the heatmap, exactly once
  *   logs     pages                          counts   sums and groups
+ *   outbound claims, outcomes, moves
  *   small    configuration                  upkeep   indexes, retention
  */
 
@@ -20,6 +21,7 @@
 #include "store_mongo_counts.h"
 #include "store_mongo_insert.h"
 #include "store_mongo_logs.h"
+#include "store_mongo_outbound.h"
 #include "store_mongo_small.h"
 #include "store_mongo_upkeep.h"
 
@@ -163,6 +165,11 @@ const struct store_ops  store_mongo = {
     .attempts = mongo_attempts,
     .logs_find = mongo_logs_find,
     .logs_count = mongo_logs_count,
+
+    .claim = mongo_claim,
+    .finish = mongo_finish,
+    .move = mongo_move,
+    .due = mongo_due,
 
     .cells = mongo_cells,
     .cells_exact = mongo_cells_exact,

@@ -8,6 +8,8 @@
 
 #include "store_mongo_doc.h"
 
+#include <stdio.h>
+
 #define DECODE_MAX_LINES  4096             /* of a header block; then whole */
 
 enum type { T_TEXT, T_INT, T_BOOL, T_HASH };
@@ -64,6 +66,13 @@ static const struct field  log_fields[] = {
     L("message_id", T_TEXT, message_id),
     L("trace_id", T_TEXT, trace_id),
     L("expires_us", T_INT, expires_us)
+};
+
+/* Of deliveries alone; due_us is there while one is open. */
+static const struct field  log_delivery[] = {
+    L("priority", T_INT, priority),
+    L("token", T_INT, token),
+    L("lease_until_us", T_INT, lease_until_us)
 };
 
 static const struct field  log_request[] = {
@@ -800,6 +809,88 @@ flags_get(const bson_iter_t *at)
 }
 
 
+/* -- deliveries ------------------------------------------------------------ */
+
+/* When somebody may claim it: at its time, or when its lease has ended. */
+static bool
+due_put(bson_t *b, const struct logdoc *d)
+{
+    int64_t  due = d->next_attempt_us;
+
+    if (log_status_ended(d->status) || due == LOGDOC_NONE) {
+        return true;
+    }
+
+    if (d->lease_until_us != LOGDOC_NONE && d->lease_until_us > due) {
+        due = d->lease_until_us;
+    }
+
+    return mongo_put_int(b, "due_us", due);
+}
+
+
+static bool
+delivery_put(bson_t *b, const struct logdoc *d)
+{
+    bool  ok = true;
+
+    if (d->kind == LOG_KIND_API) {
+        return true;
+    }
+
+    for (size_t i = 0; ok && i < COUNT(log_delivery); i++) {
+        ok = field_put(b, &log_delivery[i], d);
+    }
+
+    return ok && due_put(b, d);
+}
+
+
+static const struct group *
+log_group(const char *name)
+{
+    for (size_t i = 0; i < COUNT(log_groups); i++) {
+        if (strcmp(log_groups[i].name, name) == 0) {
+            return &log_groups[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+bool
+mongo_outcome_put(const struct logdoc *d, bool attempted, bson_t *set)
+{
+    return bson_append_utf8(set, "status", 6, log_status_text(d->status), -1)
+           && flags_put(set, d->flags)
+           && mongo_put_int(set, "attempts", d->attempts)
+           && mongo_put_int(set, "next_attempt_us", d->next_attempt_us)
+           && mongo_put_int(set, "expires_us", d->expires_us)
+           && due_put(set, d)
+           && group_put(set, log_group("error"), d)
+           && (!attempted || (group_put(set, log_group("response"), d)
+                              && group_put(set, log_group("timing"), d)));
+}
+
+
+enum result
+mongo_attempt_encode(const struct log_attempt *t, bson_t *out)
+{
+    char  log[UUID_TEXT + 1], id[UUID_TEXT + 24];
+    bool  ok;
+
+    uuid_text(t->log_id, log);
+    (void) snprintf(id, sizeof(id), "%s-%lld", log, (long long) t->number);
+
+    ok = BSON_APPEND_UTF8(out, "_id", id)
+         && BSON_APPEND_UTF8(out, "integration_directory_id", log)
+         && shape_put(out, &attempt_shape, t);
+
+    return ok && out->len <= MONGO_MAX_DOC ? RESULT_OK : RESULT_TOO_BIG;
+}
+
+
 /* -- documents ------------------------------------------------------------- */
 
 enum result
@@ -828,6 +919,7 @@ mongo_log_encode(const struct logdoc *d, const char *batch, bson_t *out)
          && bson_append_utf8(out, "status", 6, log_status_text(d->status), -1)
          && flags_put(out, d->flags)
          && shape_put(out, &log_shape, d)
+         && delivery_put(out, d)
          && pairs_put(out, "refs", "refs_odd", d->refs, d->nrefs)
          && pairs_put(out, "fields", "fields_odd", d->fields, d->nfields)
          && bson_append_binary(out, "digest", 6, BSON_SUBTYPE_BINARY,
@@ -844,7 +936,9 @@ log_special_get(const bson_iter_t *it, struct arena *a, struct logdoc *d)
 {
     const char    *key = bson_iter_key(it);
     struct slice   s = mongo_get_text(it);
+    size_t         next = 0;
     int            word;
+    const struct field  *f;
 
     if (strcmp(key, "_id") == 0) {
         return uuid_parse(s, d->id) == RESULT_OK;
@@ -873,6 +967,11 @@ log_special_get(const bson_iter_t *it, struct arena *a, struct logdoc *d)
 
     } else if (strcmp(key, "digest") == 0 && s.n == sizeof(d->digest)) {
         memcpy(d->digest, s.p, s.n);
+
+    } else if ((f = field_find(log_delivery, COUNT(log_delivery), key, &next))
+               != NULL)
+    {
+        return field_get(it, f, d, a);
     }
 
     return true;

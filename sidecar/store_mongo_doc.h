@@ -30,6 +30,16 @@ int64_t mongo_get_int(const bson_iter_t *it);
 must_check enum result mongo_log_encode(const struct logdoc *d,
     const char *batch, bson_t *out);
 
+/*
+ * The fields of a delivery that an attempt or a move changes, as members of a
+ * $set; what is NONE is left out.  ATTEMPTED: response and timing too.
+ */
+bool mongo_outcome_put(const struct logdoc *d, bool attempted, bson_t *set);
+
+/* "_id" is <log id>-<number>.  RESULT_TOO_BIG: over MONGO_MAX_DOC. */
+must_check enum result mongo_attempt_encode(const struct log_attempt *t,
+    bson_t *out);
+
 /* Copies everything into the arena.  RESULT_INVALID: not one of ours. */
 must_check enum result mongo_log_decode(const bson_t *b, struct arena *a,
     struct logdoc *out);

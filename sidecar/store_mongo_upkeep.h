@@ -13,7 +13,7 @@ must_check enum result mongo_schema_read(struct mongo_store *m,
 must_check enum result mongo_schema_write(struct mongo_store *m,
     bson_error_t *e);
 
-#define MONGO_SCHEMA  1
+#define MONGO_SCHEMA  2
 
 enum result mongo_expire(struct store *s, int64_t now_us, unsigned max,
     unsigned *done);

@@ -376,3 +376,37 @@ store_stats(struct store *s, struct store_stats *out)
     memset(out, 0, sizeof(*out));
     return s->ops->stats(s, out);
 }
+
+
+void
+store_finish_apply(struct logdoc *d, const struct store_finish *f)
+{
+    d->status = f->status;
+    d->flags |= f->flags;
+    d->next_attempt_us = f->next_attempt_us;
+    d->error_code = f->error_code;
+    d->error_message = f->error_message;
+
+    if (!f->attempt_used) {
+        d->attempts--;
+    }
+
+    if (f->expires_us != LOGDOC_NONE) {
+        d->expires_us = f->expires_us;
+    }
+
+    if (f->attempt != NULL) {
+        d->http_status = f->attempt->http_status;
+        d->duration_us = f->attempt->duration_us;
+        d->connect_us = f->attempt->connect_us;
+        d->first_byte_us = f->attempt->first_byte_us;
+        d->response = f->attempt->response;
+    }
+
+    d->error_fingerprint = d->error_code.n == 0 ? 0 : logdoc_fingerprint(d);
+
+    if (f->drop_bodies) {
+        d->request.headers = d->request.data = SLICE_NONE;
+        d->response.headers = d->response.data = SLICE_NONE;
+    }
+}

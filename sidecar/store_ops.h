@@ -87,6 +87,9 @@ struct store {
 extern const struct store_ops  store_sqlite;
 extern const struct store_ops  store_mongo;
 
+/* What D becomes by F: the same on every store. */
+void store_finish_apply(struct logdoc *d, const struct store_finish *f);
+
 /* True when a put or delete in C must raise the configuration's version. */
 bool store_coll_is_config(enum store_coll c);
 

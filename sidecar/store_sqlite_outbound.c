@@ -335,41 +335,6 @@ attempt_insert(struct sqlite_conn *c, int64_t id, const struct log_attempt *t)
 }
 
 
-/* The log becomes what its last attempt was. */
-static void
-log_apply(struct logdoc *d, const struct store_finish *f)
-{
-    d->status = f->status;
-    d->flags |= f->flags;
-    d->next_attempt_us = f->next_attempt_us;
-    d->error_code = f->error_code;
-    d->error_message = f->error_message;
-
-    if (!f->attempt_used) {
-        d->attempts--;
-    }
-
-    if (f->expires_us != LOGDOC_NONE) {
-        d->expires_us = f->expires_us;
-    }
-
-    if (f->attempt != NULL) {
-        d->http_status = f->attempt->http_status;
-        d->duration_us = f->attempt->duration_us;
-        d->connect_us = f->attempt->connect_us;
-        d->first_byte_us = f->attempt->first_byte_us;
-        d->response = f->attempt->response;
-    }
-
-    d->error_fingerprint = d->error_code.n == 0 ? 0 : logdoc_fingerprint(d);
-
-    if (f->drop_bodies) {
-        d->request.headers = d->request.data = SLICE_NONE;
-        d->response.headers = d->response.data = SLICE_NONE;
-    }
-}
-
-
 static enum result
 log_update(struct sqlite_conn *c, int64_t id, const struct logdoc *d)
 {
@@ -442,13 +407,6 @@ delivery_settle(struct sqlite_conn *c, const uint8_t uid[UUID_BYTES],
 }
 
 
-static bool
-has_ended(enum log_status s)
-{
-    return s != LOG_PENDING && s != LOG_RETRYING;
-}
-
-
 /* Nothing happened to it: only its turn is another, and no attempt was used. */
 static enum result
 finish_give_back(struct sqlite_conn *c, const struct store_finish *f,
@@ -493,11 +451,11 @@ finish_log(struct sqlite_conn *c, struct store_finish *f,
     }
 
     if (r == RESULT_OK) {
-        log_apply(d, f);
+        store_finish_apply(d, f);
         r = log_update(c, row->id, d);
     }
 
-    r = r != RESULT_OK || !has_ended(f->status) ? r
+    r = r != RESULT_OK || !log_status_ended(f->status) ? r
         : sqlite_heat_log(c, heat, d);
 
     arena_cleanup(&a);
@@ -527,17 +485,17 @@ finish_row(struct sqlite_conn *c, struct store_finish *f,
         return r;
     }
 
-    if (!has_ended(f->status) && !f->attempt_used) {
+    if (!log_status_ended(f->status) && !f->attempt_used) {
         return finish_give_back(c, f, &row);
     }
 
     r = finish_log(c, f, &row, heat);
     r = r != RESULT_OK ? r : delivery_settle(c, f->id,
-        !has_ended(f->status) ? f->next_attempt_us
+        !log_status_ended(f->status) ? f->next_attempt_us
             : f->hold && (row.flags & LOG_LANE_ORDERED) ? INT64_MAX
                                                         : LOGDOC_NONE);
 
-    return r != RESULT_OK || !has_ended(f->status)
+    return r != RESULT_OK || !log_status_ended(f->status)
                || !(row.flags & LOG_LANE_ORDERED) ? r
                    : sqlite_lane_next(c, &row, f);
 }
