@@ -384,6 +384,7 @@ store_finish_apply(struct logdoc *d, const struct store_finish *f)
     d->status = f->status;
     d->flags |= f->flags;
     d->next_attempt_us = f->next_attempt_us;
+    d->lease_until_us = LOGDOC_NONE;
     d->error_code = f->error_code;
     d->error_message = f->error_message;
 

@@ -57,7 +57,8 @@ my $mllp = IDash::Peer->start(sub {
 });
 
 my @ports = map { $_->port } $good, $twice, $gone, $dead;
-my $api = api(conf => {
+our $store;                                 # outbound_mongo.t sets it
+my $api = api(store => $store, conf => {
     roles => 'drain,dispatch,api', outbound_allow => '127.0.0.0/8',
     outbound_ports => join(',', @ports),
 });

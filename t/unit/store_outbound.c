@@ -1,0 +1,649 @@
+/*
+ * Deliveries on both stores: claims under leases, outcomes by token, moves by
+ * hand, what is due, what counts.  STORE_URI as in store.c.
+ */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <ftw.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "store.h"
+
+#define SECOND  INT64_C(1000000)
+#define RACERS  4
+
+struct world {
+    struct store  *s;
+    struct arena   a;
+    char           dir[64];
+    int64_t        now_us;
+};
+
+static const struct scope  everybody = { .platform = true };
+static unsigned            databases;
+
+
+static void
+uri_make(const struct world *w, char *uri, size_t size)
+{
+    const char  *given = getenv("STORE_URI"), *mark;
+
+    if (given == NULL) {
+        (void) snprintf(uri, size, "sqlite:%s/store.db", w->dir);
+        return;
+    }
+
+    mark = strstr(given, "{n}");
+    assert_non_null(mark);
+    (void) snprintf(uri, size, "%.*so%ld_%u%s", (int) (mark - given), given,
+        (long) getpid(), databases, mark + 3);
+}
+
+
+static int
+setup(void **state)
+{
+    struct world          *w = calloc(1, sizeof(*w));
+    struct store_options   o = { .readers = 4 };
+    char                   uri[512], err[512] = "";
+
+    assert_non_null(w);
+    databases++;
+    arena_init(&w->a, 256 * 1024 * 1024);
+    (void) snprintf(w->dir, sizeof(w->dir), "/tmp/store.XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    uri_make(w, uri, sizeof(uri));
+    o.uri = uri;
+    w->now_us = clock_wall_us();
+
+    if (store_open(&o, &w->s, err, sizeof(err)) != RESULT_OK) {
+        fail_msg("%s", err);
+    }
+
+    *state = w;
+    return 0;
+}
+
+
+static int
+file_remove(const char *path, const struct stat *st, int type,
+    struct FTW *ftw)
+{
+    (void) st;
+    (void) type;
+    (void) ftw;
+    return remove(path);
+}
+
+
+static int
+teardown(void **state)
+{
+    struct world  *w = *state;
+
+    store_close(w->s);
+    (void) nftw(w->dir, file_remove, 8, FTW_DEPTH | FTW_PHYS);
+    arena_cleanup(&w->a);
+    free(w);
+    return 0;
+}
+
+
+/* -- what the tests do --------------------------------------------------- */
+
+/* N deliveries, due one second apart from NOW - 10 s on. */
+static struct logdoc *
+deliveries(struct world *w, size_t n)
+{
+    struct logdoc      *d = arena_alloc(&w->a, n * sizeof(*d));
+    enum store_insert  *outcome = arena_alloc(&w->a, n * sizeof(*outcome));
+
+    for (size_t i = 0; i < n; i++) {
+        logdoc_init(&d[i]);
+        d[i].started_us = w->now_us - 20 * SECOND + (int64_t) i;
+        uuid_make(d[i].id, d[i].started_us);
+        d[i].kind = LOG_KIND_WEBHOOK;
+        d[i].status = LOG_PENDING;
+        d[i].org_id = 3;
+        d[i].lab_id = 11;
+        d[i].endpoint = SLICE_LIT("partner");
+        d[i].integration_id = SLICE_LIT("0197-i");
+        d[i].next_attempt_us = w->now_us + ((int64_t) i - 10) * SECOND;
+        d[i].priority = (int64_t) (i % 3);
+        d[i].request.data = SLICE_LIT("{\"n\":1}");
+        d[i].request.bytes = 7;
+    }
+
+    assert_int_equal(store_logs_insert(w->s, d, n, outcome), RESULT_OK);
+    return d;
+}
+
+
+static struct store_claim
+claim_at(struct world *w, const uint8_t id[UUID_BYTES], int64_t now_us,
+    int64_t lease_us)
+{
+    struct store_claim  c;
+
+    memset(&c, 0, sizeof(c));
+    memcpy(c.id, id, UUID_BYTES);
+    assert_int_equal(store_claim(w->s, now_us, lease_us, &w->a, &c, 1),
+        RESULT_OK);
+    return c;
+}
+
+
+static struct store_claim
+claim_now(struct world *w, const struct logdoc *d)
+{
+    return claim_at(w, d->id, w->now_us, w->now_us + 90 * SECOND);
+}
+
+
+static void
+attempt_init(struct log_attempt *t, const struct store_claim *c, int status)
+{
+    memset(t, 0, sizeof(*t));
+    memcpy(t->log_id, c->id, UUID_BYTES);
+    t->number = c->doc.attempts;
+    t->outcome = status < 300 ? SLICE_LIT("DELIVERED") : SLICE_LIT("RETRY");
+    t->http_status = status;
+    t->started_us = c->doc.started_us;
+    t->duration_us = 12000;
+    t->connect_us = 100;
+    t->first_byte_us = 900;
+    t->next_attempt_us = LOGDOC_NONE;
+    t->request.bytes = 7;
+    t->response.data = SLICE_LIT("answer");
+    t->response.bytes = 6;
+}
+
+
+static struct store_finish
+finish_of(const struct store_claim *c, enum log_status status,
+    int64_t next_us, const struct log_attempt *t)
+{
+    struct store_finish  f;
+
+    memset(&f, 0, sizeof(f));
+    memcpy(f.id, c->id, UUID_BYTES);
+    f.token = c->doc.token;
+    f.status = status;
+    f.attempt_used = t != NULL;
+    f.attempt = t;
+    f.next_attempt_us = next_us;
+    f.expires_us = LOGDOC_NONE;
+
+    if (status == LOG_RETRYING || status == LOG_FAIL) {
+        f.error_code = SLICE_LIT("http_5xx");
+        f.error_message = SLICE_LIT("503");
+    }
+
+    return f;
+}
+
+
+static bool
+finish(struct world *w, struct store_finish f)
+{
+    assert_int_equal(store_finish(w->s, &f, 1), RESULT_OK);
+    return !f.late;
+}
+
+
+static struct logdoc
+log_of(struct world *w, const uint8_t id[UUID_BYTES])
+{
+    struct logdoc  d;
+
+    assert_int_equal(store_log_get(w->s, &everybody, id, &w->a, &d),
+        RESULT_OK);
+    return d;
+}
+
+
+static size_t
+attempts_of(struct world *w, const uint8_t id[UUID_BYTES],
+    struct log_attempt **t)
+{
+    size_t  n;
+
+    assert_int_equal(store_attempts(w->s, &everybody, id, &w->a, t, &n),
+        RESULT_OK);
+    return n;
+}
+
+
+/* What the heatmap has counted, by the buckets. */
+static void
+counted(struct world *w, int64_t *ok, int64_t *fail)
+{
+    struct filter       f;
+    struct store_cell  *cells;
+    size_t              n;
+
+    filter_init(&f, &everybody);
+    assert_int_equal(store_cells(w->s, &f, STORE_BY_NONE, HEATMAP_BUCKET_US, 0,
+        false, &w->a, &cells, &n), RESULT_OK);
+    *ok = *fail = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        *ok += cells[i].ok;
+        *fail += cells[i].fail;
+    }
+}
+
+
+/* -- tests --------------------------------------------------------------- */
+
+static void
+test_a_claim_leases(void **state)
+{
+    struct world        *w = *state;
+    struct logdoc       *d = deliveries(w, 12);
+    struct store_claim   c = claim_now(w, &d[0]);
+
+    assert_true(c.claimed);
+    assert_int_equal(c.doc.token, 1);
+    assert_int_equal(c.doc.attempts, 1);
+    assert_int_equal(c.doc.priority, 0);
+    assert_true(slice_eq(c.doc.request.data, SLICE_LIT("{\"n\":1}")));
+
+    /* leased: not before its end */
+    c = claim_now(w, &d[0]);
+    assert_false(c.claimed);
+    assert_int_equal(c.due_us, w->now_us + 90 * SECOND);
+
+    /* its owner is gone */
+    c = claim_at(w, d[0].id, w->now_us + 91 * SECOND, w->now_us + 200 * SECOND);
+    assert_true(c.claimed);
+    assert_int_equal(c.doc.token, 2);
+    assert_int_equal(c.doc.attempts, 2);
+
+    /* not due yet */
+    c = claim_now(w, &d[11]);
+    assert_false(c.claimed);
+    assert_int_equal(c.due_us, d[11].next_attempt_us);
+}
+
+
+static void
+test_a_claim_of_what_is_not_there(void **state)
+{
+    struct world        *w = *state;
+    struct store_claim   c;
+    uint8_t              id[UUID_BYTES];
+
+    uuid_make(id, w->now_us);
+    c = claim_at(w, id, w->now_us, w->now_us + SECOND);
+    assert_false(c.claimed);
+    assert_int_equal(c.due_us, LOGDOC_NONE);
+}
+
+
+static void
+test_a_batch_of_claims(void **state)
+{
+    struct world        *w = *state;
+    struct logdoc       *d = deliveries(w, 14);
+    struct store_claim   c[14];
+    unsigned             n = 0;
+
+    memset(c, 0, sizeof(c));
+
+    for (int i = 0; i < 14; i++) {
+        memcpy(c[i].id, d[i].id, UUID_BYTES);
+    }
+
+    assert_int_equal(store_claim(w->s, w->now_us, w->now_us + 90 * SECOND,
+        &w->a, c, 14), RESULT_OK);
+
+    for (int i = 0; i < 14; i++) {
+        assert_int_equal(c[i].claimed, i <= 10);
+        n += c[i].claimed;
+
+        if (c[i].claimed) {
+            assert_memory_equal(c[i].doc.id, d[i].id, UUID_BYTES);
+        }
+    }
+
+    assert_int_equal(n, 11);
+}
+
+
+static void
+test_an_outcome_ends_the_log(void **state)
+{
+    struct world        *w = *state;
+    struct logdoc       *d = deliveries(w, 2), log;
+    struct log_attempt   t, *kept;
+    struct store_claim   c = claim_now(w, &d[0]);
+    int64_t              ok, fail;
+
+    attempt_init(&t, &c, 200);
+    assert_true(finish(w, finish_of(&c, LOG_SUCCESS, LOGDOC_NONE, &t)));
+
+    log = log_of(w, d[0].id);
+    assert_int_equal(log.status, LOG_SUCCESS);
+    assert_int_equal(log.attempts, 1);
+    assert_int_equal(log.http_status, 200);
+    assert_int_equal(log.duration_us, 12000);
+    assert_int_equal(log.next_attempt_us, LOGDOC_NONE);
+    assert_true(slice_eq(log.response.data, SLICE_LIT("answer")));
+    assert_true(slice_eq(log.request.data, SLICE_LIT("{\"n\":1}")));
+
+    assert_int_equal(attempts_of(w, d[0].id, &kept), 1);
+    assert_int_equal(kept[0].number, 1);
+    assert_true(slice_eq(kept[0].outcome, SLICE_LIT("DELIVERED")));
+    assert_true(slice_eq(kept[0].response.data, SLICE_LIT("answer")));
+
+    counted(w, &ok, &fail);
+    assert_int_equal(ok, 1);
+    assert_int_equal(fail, 0);
+
+    c = claim_at(w, d[0].id, w->now_us + 900 * SECOND, w->now_us
+        + 990 * SECOND);
+    assert_false(c.claimed);
+    assert_int_equal(c.due_us, LOGDOC_NONE);
+}
+
+
+static void
+test_a_retry_then_a_failure(void **state)
+{
+    struct world        *w = *state;
+    struct logdoc       *d = deliveries(w, 1), log;
+    struct log_attempt   t, *kept;
+    struct store_claim   c = claim_now(w, &d[0]);
+    int64_t              ok, fail, next = w->now_us + 5 * SECOND;
+
+    attempt_init(&t, &c, 503);
+    t.next_attempt_us = next;
+    assert_true(finish(w, finish_of(&c, LOG_RETRYING, next, &t)));
+    log = log_of(w, d[0].id);
+    assert_int_equal(log.status, LOG_RETRYING);
+    assert_int_equal(log.next_attempt_us, next);
+    assert_true(slice_eq(log.error_code, SLICE_LIT("http_5xx")));
+    counted(w, &ok, &fail);
+    assert_int_equal(ok + fail, 0);
+
+    c = claim_now(w, &d[0]);
+    assert_false(c.claimed);
+    assert_int_equal(c.due_us, next);
+
+    c = claim_at(w, d[0].id, next, next + 90 * SECOND);
+    assert_true(c.claimed);
+    assert_int_equal(c.doc.attempts, 2);
+    attempt_init(&t, &c, 503);
+    assert_true(finish(w, finish_of(&c, LOG_FAIL, LOGDOC_NONE, &t)));
+    log = log_of(w, d[0].id);
+    assert_int_equal(log.status, LOG_FAIL);
+    assert_int_not_equal(log.error_fingerprint, 0);
+    assert_int_equal(attempts_of(w, d[0].id, &kept), 2);
+    assert_int_equal(kept[1].number, 2);
+
+    counted(w, &ok, &fail);
+    assert_int_equal(ok, 0);
+    assert_int_equal(fail, 1);
+}
+
+
+static void
+test_a_late_outcome_changes_nothing(void **state)
+{
+    struct world        *w = *state;
+    struct logdoc       *d = deliveries(w, 1), log;
+    struct log_attempt   t;
+    struct store_claim   first = claim_now(w, &d[0]), second;
+    int64_t              ok, fail;
+
+    second = claim_at(w, d[0].id, w->now_us + 91 * SECOND,
+        w->now_us + 200 * SECOND);
+    assert_true(second.claimed);
+
+    attempt_init(&t, &first, 503);
+    assert_false(finish(w, finish_of(&first, LOG_FAIL, LOGDOC_NONE, &t)));
+    log = log_of(w, d[0].id);
+    assert_int_equal(log.status, LOG_PENDING);
+
+    attempt_init(&t, &second, 200);
+    assert_true(finish(w, finish_of(&second, LOG_SUCCESS, LOGDOC_NONE, &t)));
+
+    attempt_init(&t, &first, 503);
+    assert_false(finish(w, finish_of(&first, LOG_FAIL, LOGDOC_NONE, &t)));
+    log = log_of(w, d[0].id);
+    assert_int_equal(log.status, LOG_SUCCESS);
+    counted(w, &ok, &fail);
+    assert_int_equal(ok, 1);
+    assert_int_equal(fail, 0);
+}
+
+
+static void
+test_giving_back_uses_no_attempt(void **state)
+{
+    struct world        *w = *state;
+    struct logdoc       *d = deliveries(w, 1), log;
+    struct log_attempt  *kept;
+    struct store_claim   c = claim_now(w, &d[0]);
+
+    assert_true(finish(w, finish_of(&c, LOG_PENDING, w->now_us + SECOND,
+        NULL)));
+    log = log_of(w, d[0].id);
+    assert_int_equal(log.status, LOG_PENDING);
+    assert_int_equal(log.attempts, 0);
+    assert_int_equal(attempts_of(w, d[0].id, &kept), 0);
+
+    c = claim_at(w, d[0].id, w->now_us + SECOND, w->now_us + 91 * SECOND);
+    assert_true(c.claimed);
+    assert_int_equal(c.doc.attempts, 1);
+}
+
+
+static void
+test_disabled_logs_lose_their_bodies(void **state)
+{
+    struct world         *w = *state;
+    struct logdoc        *d = deliveries(w, 1), log;
+    struct log_attempt    t;
+    struct store_claim    c = claim_now(w, &d[0]);
+    struct store_finish   f;
+
+    attempt_init(&t, &c, 200);
+    t.response.data = SLICE_NONE;
+    f = finish_of(&c, LOG_SUCCESS, LOGDOC_NONE, &t);
+    f.drop_bodies = true;
+    assert_true(finish(w, f));
+    log = log_of(w, d[0].id);
+    assert_int_equal(log.status, LOG_SUCCESS);
+    assert_int_equal(log.request.data.n, 0);
+    assert_int_equal(log.response.data.n, 0);
+    assert_int_equal(log.request.bytes, 7);
+}
+
+
+static void
+test_moves_by_hand(void **state)
+{
+    struct world        *w = *state;
+    struct logdoc       *d = deliveries(w, 3), log;
+    struct log_attempt   t;
+    struct store_claim   c;
+    struct scope         other = { .org_id = 4 };
+    enum log_status      status;
+    int64_t              at = w->now_us + 3600 * SECOND;
+
+    assert_int_equal(store_move(w->s, &other, d[0].id, STORE_CANCEL, 0,
+        SLICE_NONE, &status), RESULT_NOT_FOUND);
+    assert_int_equal(store_move(w->s, &everybody, d[0].id, STORE_CANCEL, 0,
+        SLICE_LIT("by hand"), &status), RESULT_OK);
+    assert_int_equal(status, LOG_CANCELLED);
+    log = log_of(w, d[0].id);
+    assert_int_equal(log.status, LOG_CANCELLED);
+    assert_true(slice_eq(log.error_message, SLICE_LIT("by hand")));
+    assert_false(claim_now(w, &d[0]).claimed);
+    assert_int_equal(store_move(w->s, &everybody, d[0].id, STORE_CANCEL, 0,
+        SLICE_NONE, &status), RESULT_CONFLICT);
+    assert_int_equal(status, LOG_CANCELLED);
+
+    assert_int_equal(store_move(w->s, &everybody, d[1].id, STORE_RESCHEDULE,
+        at, SLICE_NONE, &status), RESULT_OK);
+    assert_int_equal(log_of(w, d[1].id).next_attempt_us, at);
+    assert_int_equal(claim_now(w, &d[1]).due_us, at);
+
+    /* what is being sent cannot be moved; a cancel after it ended neither */
+    c = claim_now(w, &d[2]);
+    assert_true(c.claimed);
+    assert_int_equal(store_move(w->s, &everybody, d[2].id, STORE_CANCEL, 0,
+        SLICE_NONE, &status), RESULT_CONFLICT);
+    assert_int_equal(store_move(w->s, &everybody, d[2].id, STORE_RESCHEDULE,
+        at, SLICE_NONE, &status), RESULT_CONFLICT);
+    assert_int_equal(status, LOG_PENDING);
+    assert_int_equal(store_move(w->s, &everybody, d[2].id, STORE_RELEASE,
+        w->now_us, SLICE_NONE, &status), RESULT_OK);
+    c = claim_now(w, &d[2]);
+    assert_true(c.claimed);
+    assert_int_equal(c.doc.token, 2);
+    attempt_init(&t, &c, 200);
+    assert_true(finish(w, finish_of(&c, LOG_SUCCESS, LOGDOC_NONE, &t)));
+}
+
+
+static void
+test_due_pages_in_order(void **state)
+{
+    struct world      *w = *state;
+    struct logdoc     *d = deliveries(w, 10);
+    struct store_due  *page;
+    uint8_t            after_id[UUID_BYTES] = { 0 };
+    int64_t            after = INT64_MIN + 1;
+    size_t             n, all = 0;
+
+    (void) claim_now(w, &d[4]);            /* due when its lease ends */
+
+    do {
+        assert_int_equal(store_due(w->s, w->now_us + 1, after, after_id, 4,
+            &w->a, &page, &n), RESULT_OK);
+
+        for (size_t i = 0; i < n; i++, all++) {
+            size_t  at = all < 4 ? all : all + 1;
+
+            assert_memory_equal(page[i].id, d[at].id, UUID_BYTES);
+            assert_int_equal(page[i].due_us, d[at].next_attempt_us);
+            assert_int_equal(page[i].priority, d[at].priority);
+            assert_true(slice_eq(page[i].integration_id,
+                d[at].integration_id));
+        }
+
+        if (n > 0) {
+            after = page[n - 1].due_us;
+            memcpy(after_id, page[n - 1].id, UUID_BYTES);
+        }
+    } while (n == 4);
+
+    assert_int_equal(all, 9);
+
+    assert_int_equal(store_due(w->s, INT64_MAX, w->now_us, after_id, 10, &w->a,
+        &page, &n), RESULT_OK);
+    assert_int_equal(n, 1);
+    assert_memory_equal(page[0].id, d[4].id, UUID_BYTES);
+    assert_int_equal(page[0].due_us, w->now_us + 90 * SECOND);
+}
+
+
+struct racer {
+    struct world         *w;
+    const struct logdoc  *docs;
+    size_t                n, won;
+};
+
+
+static void *
+racer_main(void *arg)
+{
+    struct racer        *r = arg;
+    struct store_claim   c;
+    struct arena         a;
+
+    arena_init(&a, 16 * 1024 * 1024);
+
+    for (size_t i = 0; i < r->n; i++) {
+        memset(&c, 0, sizeof(c));
+        memcpy(c.id, r->docs[i].id, UUID_BYTES);
+
+        if (store_claim(r->w->s, r->w->now_us, r->w->now_us + 90 * SECOND, &a,
+                &c, 1) == RESULT_OK)
+        {
+            r->won += c.claimed;
+        }
+    }
+
+    arena_cleanup(&a);
+    return NULL;
+}
+
+
+/* FerretDB 1 reads, then writes: its updates are not atomic, so nobody races
+ * there (STORE_RACERS=1). */
+static void
+test_of_racing_claims_one_wins(void **state)
+{
+    struct world   *w = *state;
+    struct logdoc  *d = deliveries(w, 10);
+    struct racer    racers[RACERS];
+    pthread_t       threads[RACERS];
+    const char     *given = getenv("STORE_RACERS");
+    int             nracers = given == NULL ? RACERS : atoi(given);
+    size_t          won = 0;
+
+    assert_in_range(nracers, 1, RACERS);
+
+    for (int i = 0; i < nracers; i++) {
+        racers[i] = (struct racer) { w, d, 10, 0 };
+        assert_int_equal(pthread_create(&threads[i], NULL, racer_main,
+            &racers[i]), 0);
+    }
+
+    for (int i = 0; i < nracers; i++) {
+        (void) pthread_join(threads[i], NULL);
+        won += racers[i].won;
+    }
+
+    assert_int_equal(won, 10);
+
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(log_of(w, d[i].id).attempts, 1);
+    }
+}
+
+
+#define OUTBOUND_TEST(f)  cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest  tests[] = {
+        OUTBOUND_TEST(test_a_claim_leases),
+        OUTBOUND_TEST(test_a_claim_of_what_is_not_there),
+        OUTBOUND_TEST(test_a_batch_of_claims),
+        OUTBOUND_TEST(test_an_outcome_ends_the_log),
+        OUTBOUND_TEST(test_a_retry_then_a_failure),
+        OUTBOUND_TEST(test_a_late_outcome_changes_nothing),
+        OUTBOUND_TEST(test_giving_back_uses_no_attempt),
+        OUTBOUND_TEST(test_disabled_logs_lose_their_bodies),
+        OUTBOUND_TEST(test_moves_by_hand),
+        OUTBOUND_TEST(test_due_pages_in_order),
+        OUTBOUND_TEST(test_of_racing_claims_one_wins),
+    };
+
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
