@@ -68,11 +68,13 @@ static const struct field  log_fields[] = {
     L("expires_us", T_INT, expires_us)
 };
 
-/* Of deliveries alone; due_us is there while one is open. */
+/* Of deliveries alone, beside what delivery_put writes. */
 static const struct field  log_delivery[] = {
     L("priority", T_INT, priority),
     L("token", T_INT, token),
-    L("lease_until_us", T_INT, lease_until_us)
+    L("lease_until_us", T_INT, lease_until_us),
+    L("lane", T_TEXT, lane),
+    L("lane_us", T_INT, lane_us)
 };
 
 static const struct field  log_request[] = {
@@ -829,20 +831,29 @@ due_put(bson_t *b, const struct logdoc *d)
 }
 
 
+/* A lane is named as long as the delivery is open or holds it. */
 static bool
-delivery_put(bson_t *b, const struct logdoc *d)
+lane_put(bson_t *b, const struct logdoc *d)
 {
-    bool  ok = true;
-
-    if (d->kind == LOG_KIND_API) {
+    if (d->lane.n == 0 || log_status_ended(d->status)) {
         return true;
     }
 
-    for (size_t i = 0; ok && i < COUNT(log_delivery); i++) {
-        ok = field_put(b, &log_delivery[i], d);
-    }
+    return mongo_put_text(b, "lane", d->lane)
+           && mongo_put_int(b, "lane_us", d->lane_us != LOGDOC_NONE
+                  ? d->lane_us : d->next_attempt_us)
+           && mongo_put_int(b, "lane_flags", d->lane_flags);
+}
 
-    return ok && due_put(b, d);
+
+static bool
+delivery_put(bson_t *b, const struct logdoc *d)
+{
+    return d->kind == LOG_KIND_API
+           || (mongo_put_int(b, "priority", d->priority)
+               && mongo_put_int(b, "token", d->token)
+               && mongo_put_int(b, "lease_until_us", d->lease_until_us)
+               && due_put(b, d) && lane_put(b, d));
 }
 
 
@@ -967,6 +978,9 @@ log_special_get(const bson_iter_t *it, struct arena *a, struct logdoc *d)
 
     } else if (strcmp(key, "digest") == 0 && s.n == sizeof(d->digest)) {
         memcpy(d->digest, s.p, s.n);
+
+    } else if (strcmp(key, "lane_flags") == 0) {
+        d->lane_flags = (uint32_t) mongo_get_int(it);
 
     } else if ((f = field_find(log_delivery, COUNT(log_delivery), key, &next))
                != NULL)

@@ -13,6 +13,7 @@
 #include "log.h"
 #include "store_mongo_buckets.h"
 #include "store_mongo_doc.h"
+#include "store_mongo_lane.h"
 #include "store_mongo_scan.h"
 
 #define BATCH_BYTES   (12 * 1024 * 1024)   /* of one command; servers take 48 */
@@ -294,6 +295,10 @@ batch_insert(struct batch *b, size_t left)
 
     if (b->duplicates > 0) {
         result = duplicates_judge(b);
+    }
+
+    for (size_t i = 0; result == RESULT_OK && i < b->n; i++) {
+        result = mongo_lane_take_over(b->m, &b->docs[i]);
     }
 
 out:

@@ -8,6 +8,8 @@
  *                                     of the heatmap's writer
  *   move    {_id, token, due_us}      as it was read; a cancel takes the token
  *
+ * Lanes stand in store_mongo_lane.c.
+ *
  * Many of them go in one unordered command.  An attempt is inserted before its
  * log moves, under "<log id>-<number>": a second try finds it there.
  */
@@ -22,6 +24,7 @@
 #include "log.h"
 #include "store_mongo_buckets.h"
 #include "store_mongo_doc.h"
+#include "store_mongo_lane.h"
 #include "store_mongo_scan.h"
 
 #define MARK        20                     /* "c", 16 hex digits, NUL */
@@ -191,6 +194,7 @@ claims_write(struct mongo_store *m, struct claiming *c, int64_t now_us,
 {
     mongoc_bulk_operation_t  *bulk;
     struct mongo_call         call;
+    size_t                    n = 0;
     bool                      ok = true;
     enum result               r;
 
@@ -202,11 +206,14 @@ claims_write(struct mongo_store *m, struct claiming *c, int64_t now_us,
     bulk = bulk_create(call.coll);
 
     for (size_t i = 0; ok && i < c->n; i++) {
-        ok = claim_put(bulk, c->claims[i].id, c->mark, now_us, lease_us);
+        if (!c->claims[i].behind) {
+            ok = claim_put(bulk, c->claims[i].id, c->mark, now_us, lease_us);
+            n++;
+        }
     }
 
-    r = ok ? bulk_run(m, bulk, "claim in integration_directory", NULL)
-           : RESULT_INTERNAL;
+    r = !ok ? RESULT_INTERNAL : n == 0 ? RESULT_OK
+        : bulk_run(m, bulk, "claim in integration_directory", NULL);
     mongoc_bulk_operation_destroy(bulk);
     mongo_end(m, &call);
     return r;
@@ -260,6 +267,7 @@ mongo_claim(struct store *s, int64_t now_us, int64_t lease_until_us,
     }
 
     r = n == 0 ? RESULT_OK : mark_make(c.mark);
+    r = r != RESULT_OK ? r : mongo_lane_judge(m, claims, n);
     r = r != RESULT_OK || n == 0 ? r
         : claims_write(m, &c, now_us, lease_until_us);
 
@@ -337,6 +345,7 @@ finish_look(struct finishing *x, bool again)
 
     for (size_t i = 0; i < x->n; i++) {
         x->state[i] = FINISH_LATE;         /* expired, or never ours */
+        x->f[i].next = false;
     }
 
     x->again = again;
@@ -406,7 +415,8 @@ outcome_update(const struct finishing *x, size_t i, bson_t *update)
 
     if (ok && ended) {
         ok = BSON_APPEND_UTF8(&sub, "due_us", "")
-             && BSON_APPEND_UTF8(&sub, "next_attempt_us", "");
+             && BSON_APPEND_UTF8(&sub, "next_attempt_us", "")
+             && (f->hold || mongo_lane_leave(&sub));
     }
 
     if (ok && f->drop_bodies) {
@@ -537,6 +547,16 @@ finish_write(struct finishing *x, struct mongo_call *call,
     }
 
     outcomes_count(x, call, w, ours);
+
+    for (size_t i = 0; i < x->n && r == RESULT_OK; i++) {
+        if (ours[i] && log_status_ended(x->docs[i].status)
+            && (x->docs[i].lane_flags & LOG_LANE_ORDERED))
+        {
+            r = mongo_lane_next(x->m, x->docs[i].lane, &x->f[i]);
+        }
+    }
+
+    /* all is written: whoever is next is found when its turn is asked for */
     return RESULT_OK;
 }
 
@@ -572,7 +592,6 @@ finish_part(struct mongo_store *m, struct store_finish *f, size_t n)
 
     for (size_t i = 0; i < n; i++) {
         f[i].late = x.state[i] == FINISH_LATE;
-        f[i].next = false;
     }
 
 out:
@@ -700,7 +719,8 @@ move_write(struct mongo_store *m, const struct moving *x, int64_t *matched)
          && BSON_APPEND_UTF8(&sub, "lease_until_us", "")
          && BSON_APPEND_UTF8(&sub, "claim", "")
          && (!ended || (BSON_APPEND_UTF8(&sub, "due_us", "")
-                        && BSON_APPEND_UTF8(&sub, "next_attempt_us", "")))
+                        && BSON_APPEND_UTF8(&sub, "next_attempt_us", "")
+                        && mongo_lane_leave(&sub)))
          && bson_append_document_end(&update, &sub)
          /* whoever had claimed it comes too late now */
          && (!ended || (bson_append_document_begin(&update, "$inc", -1, &sub)
@@ -747,6 +767,13 @@ mongo_move(struct store *s, const struct scope *sc,
         }
 
         *status = x->doc.status;
+
+        if (x->due_us == LOGDOC_NONE && x->doc.lane.n > 0
+            && (move == STORE_CANCEL || move == STORE_DROP))
+        {
+            r = mongo_lane_let_go(m, id);
+            goto out;
+        }
 
         if (x->due_us == LOGDOC_NONE
             || (move != STORE_RELEASE && x->doc.lease_until_us != LOGDOC_NONE

@@ -37,6 +37,7 @@ static const struct index {
     { MONGO_LOGS, "trace", { "trace_id" } },
     { MONGO_LOGS, "expires", { "expires_us" } },
     { MONGO_LOGS, "due", { "due_us", "_id" } },
+    { MONGO_LOGS, "lane", { "lane", "lane_us", "_id" } },
     { MONGO_LOGS, "integration", { "integration_id", "status", "started_us",
         "_id" } },
     { MONGO_ATTEMPTS, "log", { "integration_directory_id", "number" } },

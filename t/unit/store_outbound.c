@@ -559,6 +559,121 @@ test_due_pages_in_order(void **state)
 }
 
 
+/* N deliveries that stand in one ordered lane, all due. */
+static struct logdoc *
+queue_up(struct world *w, size_t n, const char *lane)
+{
+    struct logdoc       *d = arena_alloc(&w->a, n * sizeof(*d));
+    enum store_insert    outcome;
+
+    for (size_t i = 0; i < n; i++) {
+        logdoc_init(&d[i]);
+        d[i].started_us = w->now_us - 20 * SECOND + (int64_t) i;
+        uuid_make(d[i].id, d[i].started_us);
+        d[i].kind = LOG_KIND_HL7;
+        d[i].status = LOG_PENDING;
+        d[i].org_id = 3;
+        d[i].endpoint = SLICE_LIT("his");
+        d[i].next_attempt_us = d[i].started_us;
+        d[i].priority = 1;
+        d[i].lane = slice_of(lane);
+        d[i].lane_flags = LOG_LANE_ORDERED;
+        d[i].lane_us = d[i].started_us;
+        d[i].request.data = SLICE_LIT("MSH");
+        assert_int_equal(store_logs_insert(w->s, &d[i], 1, &outcome),
+            RESULT_OK);
+    }
+
+    return d;
+}
+
+
+static void
+test_only_the_first_of_a_lane_is_claimed(void **state)
+{
+    struct world         *w = *state;
+    struct logdoc        *d = queue_up(w, 3, "his:2575");
+    struct logdoc        *other = queue_up(w, 1, "lis:2575");
+    struct store_claim    c = claim_now(w, &d[1]);
+    struct log_attempt    t;
+    struct store_finish   f;
+
+    assert_false(c.claimed);
+    assert_true(c.behind);
+    assert_true(claim_now(w, &other[0]).claimed);
+
+    c = claim_now(w, &d[0]);
+    assert_true(c.claimed);
+    assert_false(claim_now(w, &d[1]).claimed);
+
+    /* a retry keeps its place */
+    attempt_init(&t, &c, 503);
+    assert_true(finish(w, finish_of(&c, LOG_RETRYING, w->now_us + SECOND,
+        &t)));
+    assert_true(claim_now(w, &d[1]).behind);
+
+    c = claim_at(w, d[0].id, w->now_us + SECOND, w->now_us + 91 * SECOND);
+    assert_true(c.claimed);
+    attempt_init(&t, &c, 200);
+    f = finish_of(&c, LOG_SUCCESS, LOGDOC_NONE, &t);
+    assert_int_equal(store_finish(w->s, &f, 1), RESULT_OK);
+    assert_false(f.late);
+    assert_true(f.next);
+    assert_memory_equal(f.next_id, d[1].id, UUID_BYTES);
+    assert_int_equal(f.next_priority, 1);
+
+    assert_true(claim_now(w, &d[2]).behind);
+    assert_true(claim_now(w, &d[1]).claimed);
+}
+
+
+static void
+test_a_failure_holds_its_lane(void **state)
+{
+    struct world         *w = *state;
+    struct logdoc        *d = queue_up(w, 3, "his:2575"), again;
+    struct store_claim    c = claim_now(w, &d[0]);
+    struct log_attempt    t;
+    struct store_finish   f;
+    enum store_insert     outcome;
+    enum log_status       status;
+    char                  first[UUID_TEXT + 1];
+
+    attempt_init(&t, &c, 503);
+    f = finish_of(&c, LOG_FAIL, LOGDOC_NONE, &t);
+    f.hold = true;
+    assert_int_equal(store_finish(w->s, &f, 1), RESULT_OK);
+    assert_false(f.next);
+    assert_int_equal(log_of(w, d[0].id).status, LOG_FAIL);
+    assert_false(claim_now(w, &d[0]).claimed);
+    assert_true(claim_now(w, &d[1]).behind);
+
+    /* sent again, it is first once more, and nobody is held any longer */
+    uuid_text(d[0].id, first);
+    again = d[0];
+    again.started_us = w->now_us;
+    uuid_make(again.id, again.started_us);
+    again.next_attempt_us = again.lane_us = w->now_us;
+    again.resend_of = slice_of(first);
+    assert_int_equal(store_logs_insert(w->s, &again, 1, &outcome), RESULT_OK);
+    assert_true(claim_now(w, &d[1]).behind);
+    c = claim_now(w, &again);
+    assert_true(c.claimed);
+    attempt_init(&t, &c, 503);
+    f = finish_of(&c, LOG_FAIL, LOGDOC_NONE, &t);
+    f.hold = true;
+    assert_int_equal(store_finish(w->s, &f, 1), RESULT_OK);
+    assert_true(claim_now(w, &d[1]).behind);
+
+    /* let go by hand: it stays a failure */
+    assert_int_equal(store_move(w->s, &everybody, again.id, STORE_CANCEL, 0,
+        SLICE_NONE, &status), RESULT_OK);
+    assert_int_equal(status, LOG_FAIL);
+    assert_int_equal(log_of(w, again.id).status, LOG_FAIL);
+    assert_true(claim_now(w, &d[1]).claimed);
+}
+
+
 struct racer {
     struct world         *w;
     const struct logdoc  *docs;
@@ -641,6 +756,8 @@ main(void)
         OUTBOUND_TEST(test_disabled_logs_lose_their_bodies),
         OUTBOUND_TEST(test_moves_by_hand),
         OUTBOUND_TEST(test_due_pages_in_order),
+        OUTBOUND_TEST(test_only_the_first_of_a_lane_is_claimed),
+        OUTBOUND_TEST(test_a_failure_holds_its_lane),
         OUTBOUND_TEST(test_of_racing_claims_one_wins),
     };
 
