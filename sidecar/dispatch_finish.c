@@ -131,6 +131,7 @@ finish_fill(struct store_finish *f, struct ending *e, const struct dispatch *d)
     memset(f, 0, sizeof(*f));
     memcpy(f->id, e->doc->id, UUID_BYTES);
     f->token = e->doc->token;
+    f->doc = x->members == NULL && x->doc.batch_id.n > 0 ? NULL : e->doc;
     f->status = e->decision.status;
     f->attempt_used = e->decision.attempt_used;
     f->next_attempt_us = e->decision.next_us;

@@ -132,6 +132,8 @@ struct store_finish {
     int64_t             expires_us;        /* of an ended log */
     struct slice        error_code, error_message;
     const struct log_attempt  *attempt;    /* kept first; NULL: none used */
+    const struct logdoc       *doc;        /* as it was claimed, which spares
+                                              reading it again; or NULL */
     bool                hold;              /* FAIL: its lane waits behind it */
     bool                late;              /* out: another token, not written */
     bool                next;              /* out: who is first in its lane */

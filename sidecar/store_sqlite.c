@@ -288,7 +288,7 @@ sqlite_conn_open(struct store_sqlite *s, bool write, struct sqlite_conn *c,
         rc = conn_pragmas(c, write);
     }
 
-    if (rc == SQLITE_OK && write) {
+    if (rc == SQLITE_OK) {
         c->stmts = calloc(SQL_STMT_COUNT, sizeof(c->stmts[0]));
         rc = c->stmts == NULL ? SQLITE_NOMEM : SQLITE_OK;
     }

@@ -31,14 +31,14 @@ struct store_sqlite;
 struct sqlite_conn {
     sqlite3               *db;
     struct store_sqlite   *store;
-    sqlite3_stmt         **stmts;          /* writer: by enum sqlite_stmt */
+    sqlite3_stmt         **stmts;          /* by enum sqlite_stmt */
     int64_t                deadline_us;    /* clock_mono_us, 0: none */
     bool                   expired;        /* the deadline broke a query */
     int64_t                seen;           /* last row that idash_seen saw */
     bool                   any_seen;
 };
 
-/* The writer's statements, prepared when first used. */
+/* Statements that are kept, prepared when first used. */
 enum sqlite_stmt {
     SQL_BEGIN, SQL_COMMIT, SQL_ROLLBACK,
     SQL_LOG_INSERT, SQL_DETAIL_INSERT, SQL_BODY_INSERT, SQL_REF_INSERT,
@@ -51,7 +51,8 @@ enum sqlite_stmt {
     SQL_LANE_FIRST, SQL_LANE_WAITING, SQL_LANE_TAKE, SQL_LANE_TAKE_OVER,
     SQL_BATCH_CLAIM, SQL_BATCH_ATTEMPT, SQL_BATCH_LET_GO,
     SQL_LOG_ATTEMPT, SQL_LOG_UPDATE, SQL_DETAIL_PUT, SQL_BODY_PUT,
-    SQL_ATTEMPT_INSERT,
+    SQL_ATTEMPT_INSERT, SQL_LOG_ROW, SQL_LOG_BODY,
+    SQL_READ_BEGIN, SQL_READ_END,
     SQL_STMT_COUNT
 };
 
@@ -85,7 +86,7 @@ must_check enum result sqlite_conn_open(struct store_sqlite *s, bool write,
     struct sqlite_conn *c, char *err, size_t errlen);
 void sqlite_conn_close(struct sqlite_conn *c);
 
-/* The writer's statement, reset and without bindings; NULL: *rc says why. */
+/* A kept statement, reset and without bindings; NULL: *rc says why. */
 sqlite3_stmt *sqlite_stmt_get(struct sqlite_conn *c, enum sqlite_stmt which,
     int *rc);
 
@@ -267,9 +268,9 @@ must_check enum result sqlite_lane_let_go(struct sqlite_conn *c,
 must_check enum result sqlite_lane_take_over(struct sqlite_conn *c,
     const struct logdoc *d);
 
-/* Writes the batch into the log that is about to be updated. */
+/* Makes the log of the row one that is found by its batch. */
 must_check enum result sqlite_batch_note(struct sqlite_conn *c,
-    const struct sqlite_delivery *row, struct logdoc *d, struct arena *a);
+    const struct sqlite_delivery *row);
 
 enum result sqlite_batch_close(struct store *s, struct store_batch *b);
 enum result sqlite_batch_get(struct store *s, const uint8_t id[UUID_BYTES],

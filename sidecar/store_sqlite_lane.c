@@ -396,10 +396,9 @@ sqlite_batch_get(struct store *base, const uint8_t id[UUID_BYTES],
 }
 
 
-/* From its first end on the log says which batch it went in. */
+/* The log is found by its batch from its first end on. */
 enum result
-sqlite_batch_note(struct sqlite_conn *c, const struct sqlite_delivery *row,
-    struct logdoc *d, struct arena *a)
+sqlite_batch_note(struct sqlite_conn *c, const struct sqlite_delivery *row)
 {
     sqlite3_stmt  *st = NULL;
     char           text[UUID_TEXT + 1];
@@ -407,13 +406,7 @@ sqlite_batch_note(struct sqlite_conn *c, const struct sqlite_delivery *row,
     enum result    r;
     int            rc;
 
-    if (d->batch_id.n > 0) {
-        return RESULT_OK;
-    }
-
     uuid_text(row->batch, text);
-    d->batch_id = arena_copy(a, slice_of(text));
-
     r = sqlite_prepare(c, "SELECT part FROM integration_directory"
         " WHERE id=?1", &st);
 
@@ -433,7 +426,7 @@ sqlite_batch_note(struct sqlite_conn *c, const struct sqlite_delivery *row,
     if (st != NULL) {
         sqlite3_bind_int64(st, 1, part);
         sqlite3_bind_int64(st, 2, sqlite_key_hash(FILTER_BATCH, SLICE_NONE,
-            d->batch_id));
+            slice_of(text)));
         sqlite3_bind_int64(st, 3, row->id);
         rc = sqlite_stmt_done(st);
     }

@@ -583,9 +583,9 @@ get_body(struct sqlite_conn *c, int64_t id, struct arena *a, struct logdoc *d)
     enum result    result;
     int            rc;
 
-    result = sqlite_prepare(c, "SELECT data FROM body WHERE id=?1", &st);
-    if (result != RESULT_OK) {
-        return result;
+    st = sqlite_stmt_get(c, SQL_LOG_BODY, &rc);
+    if (st == NULL) {
+        return sqlite_result(c, rc, "query");
     }
 
     sqlite3_bind_int64(st, 1, id);
@@ -602,7 +602,7 @@ get_body(struct sqlite_conn *c, int64_t id, struct arena *a, struct logdoc *d)
         result = sqlite_result(c, rc, "query");
     }
 
-    sqlite3_finalize(st);
+    sqlite3_reset(st);
     return result;
 }
 
@@ -616,11 +616,9 @@ get_row(struct sqlite_conn *c, const struct scope *sc,
     enum result    result;
     int            rc;
 
-    result = sqlite_prepare(c, "SELECT " SQLITE_ROW_COLUMNS
-        " FROM integration_directory d JOIN detail t ON t.id=d.id"
-        " WHERE d.uid=?1", &st);
-    if (result != RESULT_OK) {
-        return result;
+    st = sqlite_stmt_get(c, SQL_LOG_ROW, &rc);
+    if (st == NULL) {
+        return sqlite_result(c, rc, "query");
     }
 
     sqlite_bind_blob(st, 1, id, UUID_BYTES);
@@ -637,7 +635,7 @@ get_row(struct sqlite_conn *c, const struct scope *sc,
                                    : sqlite_result(c, rc, "query");
     }
 
-    sqlite3_finalize(st);
+    sqlite3_reset(st);
     return result;
 }
 

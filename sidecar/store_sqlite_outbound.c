@@ -251,50 +251,77 @@ claim_run(struct sqlite_conn *c, void *arg)
 }
 
 
+/* What was claimed is read afterwards: the lease keeps it as it is. */
+static enum result
+claim_read(struct store_sqlite *s, const struct claim_job *job)
+{
+    const struct scope   all = { .platform = true };
+    struct sqlite_conn  *c;
+    struct slice         batch;
+    int64_t              token;
+    enum result          r;
+
+    r = sqlite_read_begin(s, 0, &c);
+    if (r != RESULT_OK) {
+        return r;
+    }
+
+    for (size_t i = 0; i < job->n && r == RESULT_OK; i++) {
+        struct store_claim  *claim = &job->claims[i];
+
+        if (claim->claimed) {
+            token = claim->doc.token;
+            batch = claim->doc.batch_id;
+            r = sqlite_log_read(c, &all, claim->id, job->a, &claim->doc);
+            claim->doc.token = token;
+            claim->doc.batch_id = batch;
+            claim->doc.lease_until_us = job->lease_us;
+        }
+    }
+
+    sqlite_read_end(c);
+    return r;
+}
+
+
 enum result
 sqlite_claim(struct store *base, int64_t now_us, int64_t lease_until_us,
     struct arena *a, struct store_claim *claims, size_t n)
 {
-    const struct scope  all = { .platform = true };
-    struct claim_job    job = { claims, n, now_us, lease_until_us, a };
-    struct slice        batch;
-    int64_t             token;
-    enum result         r;
+    struct store_sqlite  *s = (struct store_sqlite *) base;
+    struct claim_job      job = { claims, n, now_us, lease_until_us, a };
+    enum result           r;
 
-    r = sqlite_write((struct store_sqlite *) base, claim_run, &job);
-
-    /* what was claimed is read afterwards: the lease keeps it as it is */
-    for (size_t i = 0; i < n && r == RESULT_OK; i++) {
-        if (claims[i].claimed) {
-            token = claims[i].doc.token;
-            batch = claims[i].doc.batch_id;
-            r = sqlite_log_get(base, &all, claims[i].id, a, &claims[i].doc);
-            claims[i].doc.token = token;
-            claims[i].doc.batch_id = batch;
-            claims[i].doc.lease_until_us = lease_until_us;
-        }
-    }
-
-    return r;
+    r = sqlite_write(s, claim_run, &job);
+    return r != RESULT_OK ? r : claim_read(s, &job);
 }
 
 
 /* -- finishing ----------------------------------------------------------- */
 
+/* A log as it will be, packed before the writer has it: compressing is work of
+ * the caller's thread. */
+struct finish_log {
+    struct logdoc  d;
+    size_t         detail, detail_n;       /* in the job's bytes */
+    size_t         body, body_n, attempt, attempt_n;
+    bool           packed;
+};
+
 struct finish_job {
     struct store_finish  *f;
     size_t                n;
+    struct finish_log    *logs;
+    struct buf            bytes;
 };
 
 
 static enum result
-attempt_insert(struct sqlite_conn *c, int64_t id, const struct log_attempt *t)
+attempt_pack(struct store_sqlite *s, const struct log_attempt *t,
+    struct buf *out)
 {
     struct logdoc  *d = malloc(sizeof(*d));
-    struct buf      body;
-    sqlite3_stmt   *st = NULL;
     enum result     r;
-    int             rc = SQLITE_NOMEM;
 
     if (d == NULL) {
         return RESULT_MEMORY;
@@ -303,13 +330,20 @@ attempt_insert(struct sqlite_conn *c, int64_t id, const struct log_attempt *t)
     logdoc_init(d);
     d->request = t->request;
     d->response = t->response;
-    buf_init(&body, PACK_MAX);
-    r = sqlite_pack_body(c->store, d, &body);
+    r = sqlite_pack_body(s, d, out);
     free(d);
+    return r;
+}
 
-    if (r == RESULT_OK) {
-        st = sqlite_stmt_get(c, SQL_ATTEMPT_INSERT, &rc);
-    }
+
+static enum result
+attempt_insert(struct sqlite_conn *c, int64_t id, const struct log_attempt *t,
+    struct slice body)
+{
+    sqlite3_stmt   *st;
+    int             rc;
+
+    st = sqlite_stmt_get(c, SQL_ATTEMPT_INSERT, &rc);
 
     if (st != NULL) {
         sqlite3_bind_int64(st, 1, id);
@@ -330,53 +364,95 @@ attempt_insert(struct sqlite_conn *c, int64_t id, const struct log_attempt *t)
         rc = sqlite_stmt_done(st);
     }
 
-    buf_cleanup(&body);
-    return r != RESULT_OK ? r : sqlite_result(c, rc, "attempt");
+    return sqlite_result(c, rc, "attempt");
 }
 
 
 static enum result
-log_update(struct sqlite_conn *c, int64_t id, const struct logdoc *d)
+log_pack(struct store_sqlite *s, struct finish_log *l,
+    const struct log_attempt *t, struct buf *bytes)
 {
-    struct buf     detail, body;
-    sqlite3_stmt  *st;
-    enum result    r;
-    int            rc;
+    enum result  r;
 
-    buf_init(&detail, PACK_MAX);
-    buf_init(&body, PACK_MAX);
-    sqlite_pack_detail(d, &detail);
-    r = sqlite_pack_body(c->store, d, &body);
+    l->detail = bytes->n;
+    sqlite_pack_detail(&l->d, bytes);
+    l->body = bytes->n;
+    l->detail_n = l->body - l->detail;
+    r = sqlite_pack_body(s, &l->d, bytes);
+    l->attempt = bytes->n;
+    l->body_n = l->attempt - l->body;
 
-    if (r == RESULT_OK && !detail.failed) {
-        st = sqlite_stmt_get(c, SQL_LOG_UPDATE, &rc);
-
-        if (st != NULL) {
-            sqlite3_bind_int64(st, 1, id);
-            sqlite_bind_int(st, 2, (int64_t) d->status);
-            sqlite_bind_int(st, 3, d->http_status);
-
-            if (d->error_fingerprint != 0) {
-                sqlite3_bind_int64(st, 4, (int64_t) d->error_fingerprint);
-            }
-
-            sqlite_bind_int(st, 5, d->duration_us);
-            sqlite_bind_int(st, 6, d->attempts);
-            sqlite_bind_int(st, 7, (int64_t) d->flags);
-            sqlite_bind_int(st, 8, sqlite_expires_hour(d));
-            rc = sqlite_stmt_done(st);
-        }
-
-        r = sqlite_result(c, rc, "finish");
+    if (r == RESULT_OK && t != NULL) {
+        r = attempt_pack(s, t, bytes);
     }
 
-    r = r != RESULT_OK ? r : sqlite_blob_put(c, SQL_DETAIL_PUT, id, detail.p,
-        detail.n);
-    r = r != RESULT_OK ? r : sqlite_blob_put(c, SQL_BODY_PUT, id, body.p,
-        body.n);
+    l->attempt_n = bytes->n - l->attempt;
+    l->packed = true;
+    return bytes->failed ? RESULT_TOO_BIG : r;
+}
 
-    buf_cleanup(&detail);
-    buf_cleanup(&body);
+
+static enum result
+log_write_row(struct sqlite_conn *c, int64_t id, const struct logdoc *d)
+{
+    sqlite3_stmt  *st;
+    int            rc;
+
+    st = sqlite_stmt_get(c, SQL_LOG_UPDATE, &rc);
+
+    if (st != NULL) {
+        sqlite3_bind_int64(st, 1, id);
+        sqlite_bind_int(st, 2, (int64_t) d->status);
+        sqlite_bind_int(st, 3, d->http_status);
+
+        if (d->error_fingerprint != 0) {
+            sqlite3_bind_int64(st, 4, (int64_t) d->error_fingerprint);
+        }
+
+        sqlite_bind_int(st, 5, d->duration_us);
+        sqlite_bind_int(st, 6, d->attempts);
+        sqlite_bind_int(st, 7, (int64_t) d->flags);
+        sqlite_bind_int(st, 8, sqlite_expires_hour(d));
+        rc = sqlite_stmt_done(st);
+    }
+
+    return sqlite_result(c, rc, "finish");
+}
+
+
+static enum result
+log_put(struct sqlite_conn *c, int64_t id, const struct finish_log *l,
+    const struct buf *bytes)
+{
+    enum result  r;
+
+    r = log_write_row(c, id, &l->d);
+    r = r != RESULT_OK ? r : sqlite_blob_put(c, SQL_DETAIL_PUT, id,
+        bytes->p + l->detail, l->detail_n);
+
+    return r != RESULT_OK ? r : sqlite_blob_put(c, SQL_BODY_PUT, id,
+        bytes->p + l->body, l->body_n);
+}
+
+
+/* A log that was changed otherwise: packed here. */
+static enum result
+log_update(struct sqlite_conn *c, int64_t id, const struct logdoc *d)
+{
+    struct finish_log  *l = malloc(sizeof(*l));
+    struct buf          bytes;
+    enum result         r;
+
+    if (l == NULL) {
+        return RESULT_MEMORY;
+    }
+
+    l->d = *d;
+    buf_init(&bytes, PACK_MAX);
+    r = log_pack(c->store, l, NULL, &bytes);
+    r = r != RESULT_OK ? r : log_put(c, id, l, &bytes);
+    buf_cleanup(&bytes);
+    free(l);
     return r;
 }
 
@@ -428,46 +504,68 @@ finish_give_back(struct sqlite_conn *c, const struct store_finish *f,
 }
 
 
+/* The caller did not have the log: it is read, in the writer's thread. */
 static enum result
-finish_log(struct sqlite_conn *c, struct store_finish *f,
-    const struct sqlite_delivery *row, struct sqlite_heat *heat)
+finish_read(struct sqlite_conn *c, struct finish_job *job, size_t i,
+    const struct sqlite_delivery *row, struct arena *a)
 {
-    const struct scope   all = { .platform = true };
-    struct logdoc       *d = malloc(sizeof(*d));
-    struct arena         a;
-    enum result          r;
+    const struct scope  all = { .platform = true };
+    struct finish_log  *l = &job->logs[i];
+    char                batch[UUID_TEXT + 1];
+    enum result         r;
 
-    if (d == NULL) {
-        return RESULT_MEMORY;
-    }
-
-    arena_init(&a, PACK_MAX);
-    r = sqlite_log_read(c, &all, f->id, &a, d);
-    r = r != RESULT_OK || f->attempt == NULL ? r
-        : attempt_insert(c, row->id, f->attempt);
+    r = sqlite_log_read(c, &all, job->f[i].id, a, &l->d);
 
     if (r == RESULT_OK && row->batched) {
-        r = sqlite_batch_note(c, row, d, &a);
+        uuid_text(row->batch, batch);
+        l->d.batch_id = arena_copy(a, slice_of(batch));
     }
 
     if (r == RESULT_OK) {
-        store_finish_apply(d, f);
-        r = log_update(c, row->id, d);
+        store_finish_apply(&l->d, &job->f[i]);
+        r = log_pack(c->store, l, job->f[i].attempt, &job->bytes);
+        l->packed = false;                 /* the next run reads anew */
     }
 
-    r = r != RESULT_OK || !log_status_ended(f->status) ? r
-        : sqlite_heat_log(c, heat, d);
-
-    arena_cleanup(&a);
-    free(d);
     return r;
 }
 
 
 static enum result
-finish_row(struct sqlite_conn *c, struct store_finish *f,
+finish_log(struct sqlite_conn *c, struct finish_job *job, size_t i,
+    const struct sqlite_delivery *row, struct sqlite_heat *heat)
+{
+    const struct store_finish  *f = &job->f[i];
+    struct finish_log          *l = &job->logs[i];
+    struct arena                a;
+    enum result                 r = RESULT_OK;
+
+    arena_init(&a, PACK_MAX);
+
+    if (!l->packed) {
+        r = finish_read(c, job, i, row, &a);
+    }
+
+    if (r == RESULT_OK && f->attempt != NULL) {
+        r = attempt_insert(c, row->id, f->attempt,
+            (struct slice) { job->bytes.p + l->attempt, l->attempt_n });
+    }
+
+    r = r != RESULT_OK ? r : log_put(c, row->id, l, &job->bytes);
+    r = r != RESULT_OK || !row->batched ? r : sqlite_batch_note(c, row);
+    r = r != RESULT_OK || !log_status_ended(f->status) ? r
+        : sqlite_heat_log(c, heat, &l->d);
+
+    arena_cleanup(&a);
+    return r;
+}
+
+
+static enum result
+finish_row(struct sqlite_conn *c, struct finish_job *job, size_t i,
     struct sqlite_heat *heat)
 {
+    struct store_finish    *f = &job->f[i];
     struct sqlite_delivery  row;
     enum result             r;
 
@@ -489,7 +587,7 @@ finish_row(struct sqlite_conn *c, struct store_finish *f,
         return finish_give_back(c, f, &row);
     }
 
-    r = finish_log(c, f, &row, heat);
+    r = finish_log(c, job, i, &row, heat);
     r = r != RESULT_OK ? r : delivery_settle(c, f->id,
         !log_status_ended(f->status) ? f->next_attempt_us
             : f->hold && (row.flags & LOG_LANE_ORDERED) ? INT64_MAX
@@ -514,7 +612,7 @@ finish_run(struct sqlite_conn *c, void *arg)
     }
 
     for (size_t i = 0; i < job->n && r == RESULT_OK; i++) {
-        r = finish_row(c, &job->f[i], heat);
+        r = finish_row(c, job, i, heat);
     }
 
     r = r != RESULT_OK ? r : sqlite_heat_flush(heat, c);
@@ -525,12 +623,42 @@ finish_run(struct sqlite_conn *c, void *arg)
 }
 
 
+/* What changes nothing but its turn needs no log. */
+static enum result
+finish_pack(struct store_sqlite *s, struct finish_job *job)
+{
+    enum result  r = RESULT_OK;
+
+    for (size_t i = 0; i < job->n && r == RESULT_OK; i++) {
+        const struct store_finish  *f = &job->f[i];
+
+        if (f->doc == NULL || (!log_status_ended(f->status) && !f->attempt_used)) {
+            continue;
+        }
+
+        job->logs[i].d = *f->doc;
+        store_finish_apply(&job->logs[i].d, f);
+        r = log_pack(s, &job->logs[i], f->attempt, &job->bytes);
+    }
+
+    return r;
+}
+
+
 enum result
 sqlite_finish(struct store *base, struct store_finish *f, size_t n)
 {
-    struct finish_job  job = { f, n };
+    struct store_sqlite  *s = (struct store_sqlite *) base;
+    struct finish_job     job = { .f = f, .n = n };
+    enum result           r;
 
-    return sqlite_write((struct store_sqlite *) base, finish_run, &job);
+    buf_init(&job.bytes, (size_t) 4 * PACK_MAX);
+    job.logs = calloc(n, sizeof(*job.logs));
+    r = job.logs == NULL ? RESULT_MEMORY : finish_pack(s, &job);
+    r = r != RESULT_OK ? r : sqlite_write(s, finish_run, &job);
+    buf_cleanup(&job.bytes);
+    free(job.logs);
+    return r;
 }
 
 

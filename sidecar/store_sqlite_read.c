@@ -137,6 +137,17 @@ reader_open(struct store_sqlite *s, struct sqlite_reader *one)
 }
 
 
+static int
+read_exec(struct sqlite_conn *c, enum sqlite_stmt which)
+{
+    sqlite3_stmt  *st;
+    int            rc;
+
+    st = sqlite_stmt_get(c, which, &rc);
+    return st == NULL ? rc : sqlite_stmt_done(st);
+}
+
+
 enum result
 sqlite_read_begin(struct store_sqlite *s, int64_t deadline_us,
     struct sqlite_conn **out)
@@ -160,7 +171,7 @@ sqlite_read_begin(struct store_sqlite *s, int64_t deadline_us,
         one->conn.deadline_us = deadline_us;
         one->conn.expired = false;
         one->conn.any_seen = false;
-        rc = sqlite3_exec(one->conn.db, "BEGIN", NULL, NULL, NULL);
+        rc = read_exec(&one->conn, SQL_READ_BEGIN);
         result = sqlite_result(&one->conn, rc, "query");
     }
 
@@ -178,7 +189,7 @@ void
 sqlite_read_end(struct sqlite_conn *c)
 {
     c->deadline_us = 0;
-    (void) sqlite3_exec(c->db, "COMMIT", NULL, NULL, NULL);
+    (void) read_exec(c, SQL_READ_END);
     reader_return(c->store->readers, (struct sqlite_reader *) c);
 }
 

@@ -165,6 +165,12 @@ const char *const  sqlite_stmt_text[SQL_STMT_COUNT] = {
         "error=?4,dur=?5,attempts=?6,flags=?7,expires=?8 WHERE id=?1",
     [SQL_DETAIL_PUT] = "INSERT OR REPLACE INTO detail VALUES(?1,?2)",
     [SQL_BODY_PUT] = "INSERT OR REPLACE INTO body VALUES(?1,?2)",
+    [SQL_LOG_ROW] = "SELECT " SQLITE_ROW_COLUMNS
+        " FROM integration_directory d JOIN detail t ON t.id=d.id"
+        " WHERE d.uid=?1",
+    [SQL_LOG_BODY] = "SELECT data FROM body WHERE id=?1",
+    [SQL_READ_BEGIN] = "BEGIN",
+    [SQL_READ_END] = "COMMIT",
     [SQL_ATTEMPT_INSERT] = "INSERT INTO integration_retry_log"
         " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)"
         " ON CONFLICT DO NOTHING",
