@@ -139,7 +139,8 @@ dispatch_submit(struct delivery *x)
 }
 
 
-/* What waited and was never sent; its send is made anew next time. */
+/* What waited and was never sent; its send is made anew next time.  AT 0: each
+ * at its own time. */
 static void
 give_back_list(struct limiter_wait *list, int64_t at_us)
 {
@@ -151,7 +152,7 @@ give_back_list(struct limiter_wait *list, int64_t at_us)
         x = (struct delivery *) w;
         send_destroy(x->send);
         x->send = NULL;
-        dispatch_give_back(x, at_us);
+        dispatch_give_back(x, at_us == 0 ? w->at_us : at_us);
     }
 }
 
@@ -175,7 +176,7 @@ on_sent(void *arg, struct send *s)
 {
     struct dispatch      *d = arg;
     struct delivery      *x = s->owner;
-    struct limiter_end    end = { .duration_us = s->duration_us };
+    struct limiter_end    end = { 0 };
     struct limiter_next   next;
     struct limiter_wait  *w;
 
@@ -185,15 +186,15 @@ on_sent(void *arg, struct send *s)
                   && strcmp(s->outcome.reason, "proxy") != 0;
     end.hold_until_us = s->throttled ? s->outcome.earliest_us : 0;
 
-    tell_breaker(x, limiter_leave(d->limits, x->integration->id, &end,
-        dispatch_now(d), dispatch_random(), &next));
+    tell_breaker(x, limiter_leave(d->limits, x->integration->id, &x->wait,
+        &end, dispatch_now(d), dispatch_random(), &next));
 
     while ((w = next.go) != NULL) {
         next.go = w->next;
         dispatch_submit((struct delivery *) w);
     }
 
-    give_back_list(next.back, next.back_us);
+    give_back_list(next.back, 0);
     dispatch_done(d, x);
 }
 

@@ -16,12 +16,12 @@
 #define IDLE_US       (INT64_C(1) * 1000000)
 #define AWAY_US       INT64_C(200000)      /* Redis or store: ask again */
 #define HELD_US       (INT64_C(30) * 1000000)
+#define RESERVE_STEP  16
 
 /* One round: what was taken from the queue and what the store said of it. */
 struct round {
     struct dispatch    *d;
     struct due_item     items[DISPATCH_BATCH];
-    bool                fresh[DISPATCH_BATCH];
     size_t              n;
     struct store_claim  claims[DISPATCH_BATCH];
     struct due_item     moved[DISPATCH_BATCH], gone[DISPATCH_BATCH];
@@ -41,6 +41,14 @@ free_room(struct dispatch *d)
     pthread_mutex_unlock(&d->lock);
 
     return left < 0 ? 0 : left;
+}
+
+
+/* Kept for destinations that do not have much in hand already. */
+static int64_t
+reserve(const struct dispatch *d)
+{
+    return d->config->dispatch_in_flight / 4;
 }
 
 
@@ -100,15 +108,15 @@ deliver(struct delivery *x, int64_t now_us)
 {
     struct dispatch  *d = x->d;
     const char       *why = NULL;
-    int64_t           until;
+    int64_t           until, room = free_room(d);
     enum result       r;
 
     if (!find_integration(x, now_us)) {
         return;
     }
 
-    until = limiter_held(d->limits, x->integration->id, free_room(d), now_us,
-        dispatch_random());
+    until = limiter_held(d->limits, x->integration->id, room, room
+        - reserve(d), now_us, dispatch_random());
 
     if (until != 0) {
         dispatch_give_back(x, until);
@@ -123,7 +131,7 @@ deliver(struct delivery *x, int64_t now_us)
     }
 
     switch (limiter_enter(d->limits, d->claim_redis, x->integration, &x->wait,
-        free_room(d), x->fresh, now_us, dispatch_random(), &until))
+        room, room - reserve(d), now_us, dispatch_random(), &until))
     {
     case LIMITER_GO:
         dispatch_submit(x);
@@ -189,7 +197,7 @@ fetch_members(struct delivery *x)
 
 
 static void
-take_claim(struct round *r, const struct store_claim *claim, bool fresh)
+take_claim(struct round *r, const struct store_claim *claim)
 {
     struct delivery  *x = delivery_create(r->d);
     enum result       result;
@@ -203,7 +211,6 @@ take_claim(struct round *r, const struct store_claim *claim, bool fresh)
     }
 
     x->since_us = claim->since_us == 0 ? x->doc.started_us : claim->since_us;
-    x->fresh = fresh;
 
     pthread_mutex_lock(&r->d->lock);
     r->d->in_flight++;
@@ -244,7 +251,7 @@ claim_batch(struct round *r, const struct store_batch *b)
         claim, 1);
 
     if (result == RESULT_OK && claim->claimed) {
-        take_claim(r, claim, false);
+        take_claim(r, claim);
     }
 
     free(claim);
@@ -335,17 +342,15 @@ form_lanes(struct round *r)
 /* What is known to be held goes back without asking the store; what is too
  * old is looked at all the same. */
 static int64_t
-known_hold(struct dispatch *d, const struct due_item *item, int64_t now_us,
-    bool *known)
+known_hold(struct dispatch *d, const struct due_item *item, int64_t now_us)
 {
     const struct integration  *i;
     struct routes_pin         *pin;
     char                       id[64];
     bool                       held = false, wait = false;
+    int64_t                    room = free_room(d);
 
-    *known = limiter_noted(d->limits, item->id, id);
-
-    if (!*known || routes_get(d->routes, slice_of(id), &pin, &i, &held)
+    if (!limiter_noted(d->limits, item->id, id) || routes_get(d->routes, slice_of(id), &pin, &i, &held)
         != RESULT_OK)
     {
         return 0;
@@ -356,8 +361,8 @@ known_hold(struct dispatch *d, const struct due_item *item, int64_t now_us,
     routes_release(pin);
 
     return held ? now_us + HELD_US
-           : !wait ? 0 : limiter_held(d->limits, slice_of(id), free_room(d),
-                 now_us, dispatch_random());
+           : !wait ? 0 : limiter_held(d->limits, slice_of(id), room,
+                 room - reserve(d), now_us, dispatch_random());
 }
 
 
@@ -366,13 +371,11 @@ skip_held(struct round *r)
 {
     int64_t  until;
     size_t   kept = 0;
-    bool     known;
 
     for (size_t i = 0; i < r->n; i++) {
-        until = known_hold(r->d, &r->items[i], r->now_us, &known);
+        until = known_hold(r->d, &r->items[i], r->now_us);
 
         if (until == 0) {
-            r->fresh[kept] = !known;
             r->items[kept++] = r->items[i];
 
         } else {
@@ -460,7 +463,7 @@ claim(struct round *r)
 
     for (size_t i = 0; i < r->n; i++) {
         if (r->claims[i].claimed) {
-            take_claim(r, &r->claims[i], r->fresh[i]);
+            take_claim(r, &r->claims[i]);
         }
     }
 
@@ -475,8 +478,13 @@ static enum result
 claim_due(struct round *r, size_t room, bool *more)
 {
     struct dispatch  *d = r->d;
-    size_t            max = room < DISPATCH_BATCH ? room : DISPATCH_BATCH;
+    size_t            kept = (size_t) reserve(d), max;
     enum result       result;
+
+    /* into the reserve only by small steps: it is for others */
+    max = room > kept + RESERVE_STEP ? room - kept
+          : room < RESERVE_STEP ? room : RESERVE_STEP;
+    max = max < DISPATCH_BATCH ? max : DISPATCH_BATCH;
 
     r->now_us = dispatch_now(d);
     r->lease_us = r->now_us + d->config->dispatch_lease_us;

@@ -28,7 +28,6 @@ struct delivery {
     struct routes_pin         *pin;
     const struct integration  *integration;
     struct send               *send;       /* NULL: nothing was sent */
-    bool                       fresh;      /* never put off before */
     /* nothing was sent: what to do with it */
     bool                       give_back;  /* due again at back_us */
     int64_t                    back_us;

@@ -27,8 +27,8 @@
 #define WINDOW_US         (INT64_C(300) * 1000000)
 #define PROBE_STEPS       10               /* times the first, at most */
 #define PROBING_US        INT64_C(1000000)
-#define WAIT_US           INT64_C(200000)  /* what goes so soon waits here */
-#define WAIT_MOST         256
+#define WAIT_US           INT64_C(1000000) /* what goes so soon waits here */
+#define WAIT_LONG_US      INT64_C(5000000) /* it did not: put off after all */
 #define DEFER_MOST_US     (INT64_C(30) * 1000000)
 #define DEFER_LEAST_US    INT64_C(1000)
 #define USUAL_US          INT64_C(50000)   /* a send, before any is known */
@@ -39,6 +39,7 @@ struct entry {
     char           id[64];
     int64_t        concurrency, in_flight, waiting;
     int64_t        average_us;             /* of a send; 0: not known */
+    int64_t        ended_us;               /* the last send, or none is */
     int64_t        defer_us;               /* the last that was put off */
     int64_t        tokens, tokens_us;      /* of the rate, until when */
     int64_t        rate_until_us;          /* none are given before */
@@ -208,14 +209,21 @@ entry_slots(const struct entry *e, int64_t free)
 }
 
 
-/* So many would go within WAIT_US. */
+/* So many may wait here: what would go within WAIT_US, as long as it leaves
+ * ROOM (what FREE is beyond the reserve) for others; none behind an endpoint
+ * that has not answered for as long. */
 static int64_t
-entry_seats(const struct entry *e, int64_t free)
+entry_seats(const struct entry *e, int64_t room, int64_t now_us)
 {
-    int64_t  most = free / 2 < WAIT_MOST ? free / 2 : WAIT_MOST;
     int64_t  soon = e->concurrency * WAIT_US / entry_average(e);
 
-    return e->open ? 0 : soon < most ? soon : most;
+    if (e->open || (e->in_flight > 0 && now_us - e->ended_us > WAIT_US)) {
+        return 0;
+    }
+
+    soon = e->average_us == 0 ? e->concurrency : soon;
+    return room <= 0 ? 0 : soon < e->waiting + room ? soon
+                                                    : e->waiting + room;
 }
 
 
@@ -223,8 +231,9 @@ entry_seats(const struct entry *e, int64_t free)
 static int64_t
 entry_defer(struct entry *e, int64_t step_us, int64_t now_us, uint32_t random)
 {
-    int64_t  at = e->defer_us > now_us ? e->defer_us : now_us;
+    int64_t  at = now_us + DEFER_LEAST_US * 20 + e->waiting * step_us / 2;
 
+    at = e->defer_us > at ? e->defer_us : at;
     at += step_us < DEFER_LEAST_US ? DEFER_LEAST_US : step_us;
 
     if (at > now_us + DEFER_MOST_US) {
@@ -324,7 +333,8 @@ rate_enter(struct limiter *l, struct entry *e, struct redis *r,
 /* Under the lock: in flight, waiting, or put off until *until_us. */
 static enum limiter_answer
 entry_enter(struct limiter *l, struct entry *e, struct limiter_wait *w,
-    int64_t free, int64_t now_us, uint32_t random, int64_t *until_us)
+    int64_t free, int64_t room, int64_t now_us, uint32_t random,
+    int64_t *until_us)
 {
     *until_us = entry_held(e, now_us);
 
@@ -332,15 +342,17 @@ entry_enter(struct limiter *l, struct entry *e, struct limiter_wait *w,
         return LIMITER_LATER;
     }
 
+    w->at_us = now_us;
+    e->ended_us = e->in_flight == 0 ? now_us : e->ended_us;
+
     if (e->first == NULL && e->in_flight < entry_slots(e, free)) {
         e->in_flight++;
         e->probing = e->open;
         return LIMITER_GO;
     }
 
-    if (!l->closed && e->waiting < entry_seats(e, free)) {
+    if (!l->closed && e->waiting < entry_seats(e, room, now_us)) {
         w->next = NULL;
-        w->since_us = now_us;
         *e->last = w;
         e->last = &w->next;
         e->waiting++;
@@ -354,7 +366,7 @@ entry_enter(struct limiter *l, struct entry *e, struct limiter_wait *w,
 
 enum limiter_answer
 limiter_enter(struct limiter *l, struct redis *r, const struct integration *i,
-    struct limiter_wait *w, int64_t free, bool fresh, int64_t now_us,
+    struct limiter_wait *w, int64_t free, int64_t room, int64_t now_us,
     uint32_t random, int64_t *until_us)
 {
     enum limiter_answer  answer = LIMITER_LATER;
@@ -371,9 +383,6 @@ limiter_enter(struct limiter *l, struct redis *r, const struct integration *i,
         e->concurrency = i->concurrency;
         *until_us = entry_held(e, now_us);
 
-        if (*until_us == 0 && fresh && e->defer_us > now_us) {
-            *until_us = entry_defer(e, entry_step(e), now_us, random);
-        }
     }
 
     pthread_mutex_unlock(&l->lock);
@@ -387,7 +396,7 @@ limiter_enter(struct limiter *l, struct redis *r, const struct integration *i,
     }
 
     pthread_mutex_lock(&l->lock);
-    answer = entry_enter(l, e, w, free, now_us, random, until_us);
+    answer = entry_enter(l, e, w, free, room, now_us, random, until_us);
 
     /* the token of what does not go yet serves the next */
     e->tokens += answer == LIMITER_LATER && i->rate_per_s > 0;
@@ -398,8 +407,8 @@ limiter_enter(struct limiter *l, struct redis *r, const struct integration *i,
 
 
 int64_t
-limiter_held(struct limiter *l, struct slice id, int64_t free, int64_t now_us,
-    uint32_t random)
+limiter_held(struct limiter *l, struct slice id, int64_t free, int64_t room,
+    int64_t now_us, uint32_t random)
 {
     struct entry  *e;
     int64_t        until = 0;
@@ -411,7 +420,7 @@ limiter_held(struct limiter *l, struct slice id, int64_t free, int64_t now_us,
         until = entry_held(e, now_us);
 
         if (until == 0 && e->in_flight >= entry_slots(e, free)
-            && e->waiting >= entry_seats(e, free))
+            && e->waiting >= entry_seats(e, room, now_us))
         {
             until = entry_defer(e, entry_step(e), now_us, random);
         }
@@ -502,7 +511,8 @@ health_count(struct entry *e, bool ok, int64_t now_us)
 /* The first that wait go on (two, so that more come into flight when there is
  * more room than before), or all go back when none may. */
 static void
-entry_next(struct entry *e, int64_t now_us, struct limiter_next *next)
+entry_next(struct entry *e, int64_t now_us, uint32_t random,
+    struct limiter_next *next)
 {
     struct limiter_wait  *w;
     int64_t               until = entry_held(e, now_us);
@@ -516,6 +526,7 @@ entry_next(struct entry *e, int64_t now_us, struct limiter_next *next)
         e->waiting--;
         e->in_flight++;
         e->probing = e->open;
+        w->at_us = now_us;
         w->next = next->go;
         next->go = w;
         until = entry_held(e, now_us);
@@ -523,10 +534,14 @@ entry_next(struct entry *e, int64_t now_us, struct limiter_next *next)
 
     /* what cannot go soon must not sit on its lease here */
     if (e->first != NULL
-        && (until != 0 || now_us - e->first->since_us > WAIT_US * 5))
+        && (until != 0 || now_us - e->first->at_us > WAIT_LONG_US))
     {
+        for (w = e->first; w != NULL; w = w->next) {
+            w->at_us = until != 0 ? until
+                : entry_defer(e, entry_step(e), now_us, random);
+        }
+
         next->back = e->first;
-        next->back_us = until != 0 ? until : now_us;
         e->first = NULL;
         e->last = &e->first;
         e->waiting = 0;
@@ -536,10 +551,11 @@ entry_next(struct entry *e, int64_t now_us, struct limiter_next *next)
 
 enum limiter_change
 limiter_leave(struct limiter *l, struct slice id,
-    const struct limiter_end *end, int64_t now_us, uint32_t random,
-    struct limiter_next *next)
+    const struct limiter_wait *w, const struct limiter_end *end,
+    int64_t now_us, uint32_t random, struct limiter_next *next)
 {
     struct entry         *e;
+    int64_t               took;
     enum limiter_change   change = LIMITER_SAME;
 
     memset(next, 0, sizeof(*next));
@@ -549,14 +565,17 @@ limiter_leave(struct limiter *l, struct slice id,
     if (e != NULL) {
         e->in_flight--;
         e->probing = false;
+        e->ended_us = now_us;
 
         if (end->hold_until_us > e->hold_us) {
             e->hold_us = end->hold_until_us;
         }
 
-        if (end->duration_us != LOGDOC_NONE && (end->ok || end->charged)) {
-            e->average_us = e->average_us == 0 ? end->duration_us + 1
-                : e->average_us + (end->duration_us - e->average_us) / 8;
+        /* how long a slot is taken, our own delays included */
+        if (end->ok || end->charged) {
+            took = now_us > w->at_us ? now_us - w->at_us : 1;
+            e->average_us = e->average_us == 0 ? took
+                : e->average_us + (took - e->average_us) / 8;
         }
 
         if (end->ok || end->charged) {
@@ -565,7 +584,7 @@ limiter_leave(struct limiter *l, struct slice id,
             change = breaker_step(l, e, end->ok, now_us, random);
         }
 
-        entry_next(e, now_us, next);
+        entry_next(e, now_us, random, next);
     }
 
     pthread_mutex_unlock(&l->lock);

@@ -17,9 +17,10 @@ struct limiter;
 must_check enum result limiter_create(int64_t probe_us, struct limiter **out);
 void limiter_destroy(struct limiter *l);
 
-struct limiter_wait {                      /* part of what waits */
+struct limiter_wait {                      /* part of what is sent */
     struct limiter_wait  *next;
-    int64_t               since_us;
+    int64_t               at_us;           /* since when it waits or is in
+                                              flight; back: when to come */
 };
 
 enum limiter_answer {
@@ -31,38 +32,35 @@ enum limiter_answer {
 
 /*
  * May a send to I begin at NOW?  FREE: how many more this process takes in
- * hand; one destination gets half of it, so that slow ones leave room.  FRESH:
- * it was not put off before, so it goes behind those that were.  R may be
- * NULL: the rate is not asked.
+ * hand; one destination sends half of it at once, so that slow ones leave some.
+ * ROOM: how many of them may wait.  R may be NULL: the rate is not asked.
  */
 enum limiter_answer limiter_enter(struct limiter *l, struct redis *r,
     const struct integration *i, struct limiter_wait *w, int64_t free,
-    bool fresh, int64_t now_us, uint32_t random, int64_t *until_us);
+    int64_t room, int64_t now_us, uint32_t random, int64_t *until_us);
 
 /* The same question without entering: is it held for certain?  Then its
  * time, else 0.  Cheap: no Redis. */
 int64_t limiter_held(struct limiter *l, struct slice id, int64_t free,
-    int64_t now_us, uint32_t random);
+    int64_t room, int64_t now_us, uint32_t random);
 
 struct limiter_end {                       /* of a send that was counted */
     bool     ok;
     bool     charged;                      /* a failure of the endpoint */
     int64_t  hold_until_us;                /* others to it wait as long, or 0 */
-    int64_t  duration_us;                  /* LOGDOC_NONE: nothing was sent */
 };
 
 enum limiter_change { LIMITER_SAME, LIMITER_OPENED, LIMITER_CLOSED };
 
 struct limiter_next {                      /* what became of the waiting */
     struct limiter_wait  *go;              /* counted in flight: send them */
-    struct limiter_wait  *back;            /* a list: they may not */
-    int64_t               back_us;
+    struct limiter_wait  *back;            /* a list: they come at at_us */
 };
 
 /* Opens or closes the breaker; the change is to be told once. */
 enum limiter_change limiter_leave(struct limiter *l, struct slice id,
-    const struct limiter_end *end, int64_t now_us, uint32_t random,
-    struct limiter_next *next);
+    const struct limiter_wait *w, const struct limiter_end *end,
+    int64_t now_us, uint32_t random, struct limiter_next *next);
 
 /* All that wait, and nothing waits any more: we are stopping. */
 struct limiter_wait *limiter_flush(struct limiter *l);
