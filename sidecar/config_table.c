@@ -98,7 +98,8 @@ const struct config_key  config_keys[] = {
       "How often the queue of due deliveries is compared with the store." },
     { "dispatch_probe", CONFIG_TIME, AT(dispatch_probe_us), 100 * MS,
       60 * MINUTE, "30s", false, NULL, "After how long an endpoint whose circuit "
-      "opened is tried again; each time twice as long, up to ten times." },
+      "opened is tried again, each time twice as long, up to ten times; and how "
+      "often what is held is looked at." },
     { "dispatch_give_up", CONFIG_TIME, AT(dispatch_give_up_us), 1 * SECOND,
       365 * DAY, "120h", false, NULL,
       "An integration that only failed for so long is disabled." },

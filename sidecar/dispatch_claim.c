@@ -15,7 +15,6 @@
 
 #define IDLE_US       (INT64_C(1) * 1000000)
 #define AWAY_US       INT64_C(200000)      /* Redis or store: ask again */
-#define HELD_US       (INT64_C(30) * 1000000)
 #define RESERVE_STEP  16
 
 /* One round: what was taken from the queue and what the store said of it. */
@@ -96,7 +95,7 @@ find_integration(struct delivery *x, int64_t now_us)
     }
 
     if (held) {
-        dispatch_give_back(x, now_us + HELD_US);
+        dispatch_give_back(x, now_us + d->config->dispatch_probe_us);
     }
 
     return !held;
@@ -307,7 +306,7 @@ form_lanes(struct round *r)
         }
 
         lane = r->claims[i].lane;
-        due = r->now_us + HELD_US;
+        due = r->now_us + r->d->config->dispatch_probe_us;
 
         if (routes_get(r->d->routes, lane, &pin, &integration, &held)
             == RESULT_OK)
@@ -360,7 +359,7 @@ known_hold(struct dispatch *d, const struct due_item *item, int64_t now_us)
     held = held && wait && !i->gone;
     routes_release(pin);
 
-    return held ? now_us + HELD_US
+    return held ? now_us + d->config->dispatch_probe_us
            : !wait ? 0 : limiter_held(d->limits, slice_of(id), room,
                  room - reserve(d), now_us, dispatch_random());
 }
