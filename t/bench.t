@@ -31,6 +31,12 @@ my %names = (
             "$s.rss_load") } 'sqlite',
         defined IDash::Mongo::missing() ? () : 'mongo',
     ],
+    dispatch => [
+        (map { my $c = $_; map { "$_.$c" } qw(bare logged nologs) }
+            qw(http.1 https.1)),
+        qw(cpu.bare cpu.logged rss),
+    ],
+    latency => [ qw(p50 p99 late) ],
     visible => [ qw(p50 p99 unseen rss) ],
     query => [
         (map { "logs.$_" } qw(newest status kind lab action endpoint developer
