@@ -380,7 +380,8 @@ drain_thread_start(struct drain *d, unsigned number)
         number);
 
     r = redis_create(d->shared.config, &t->redis);
-    r = r == RESULT_OK ? queue_create(d->shared.config, t->redis, name,
+    r = r == RESULT_OK ? queue_create(d->shared.config, t->redis,
+                             d->shared.config->capture_stream, name,
                              &t->queue)
                        : r;
     r = r == RESULT_OK ? drain_work_create(&d->shared, t->redis, t->queue,

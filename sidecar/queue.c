@@ -19,6 +19,7 @@
 
 struct queue {
     const struct config  *config;
+    const char           *stream;
     struct redis         *redis;
     char                  consumer[256];
     const char          **argv;            /* of commands with many ids */
@@ -28,8 +29,8 @@ struct queue {
 
 
 enum result
-queue_create(const struct config *c, struct redis *r, const char *consumer,
-    struct queue **out)
+queue_create(const struct config *c, struct redis *r, const char *stream,
+    const char *consumer, struct queue **out)
 {
     struct queue  *q;
 
@@ -43,6 +44,7 @@ queue_create(const struct config *c, struct redis *r, const char *consumer,
     }
 
     q->config = c;
+    q->stream = stream;
     q->redis = r;
     memcpy(q->consumer, consumer, strlen(consumer) + 1);
     *out = q;
@@ -161,7 +163,7 @@ queue_lie(struct queue *q, const char *command)
 static enum result
 queue_make_group(struct queue *q)
 {
-    const char   *argv[] = { "XGROUP", "CREATE", q->config->capture_stream,
+    const char   *argv[] = { "XGROUP", "CREATE", q->stream,
                              q->config->capture_group, "0", "MKSTREAM" };
     redisReply   *reply;
     enum result   r;
@@ -171,7 +173,7 @@ queue_make_group(struct queue *q)
     if (r == RESULT_OK) {
         freeReplyObject(reply);
         log_write(LOG_NOTICE, "queue", "made group %s of %s, from its first "
-            "entry", q->config->capture_group, q->config->capture_stream);
+            "entry", q->config->capture_group, q->stream);
     }
 
     return r == RESULT_CONFLICT ? RESULT_OK : r;
@@ -321,7 +323,7 @@ queue_read(struct queue *q, unsigned count, size_t max,
     char          number[16], block[16];
     const char   *argv[] = { "XREADGROUP", "GROUP", q->config->capture_group,
                              q->consumer, "COUNT", number, "BLOCK", block,
-                             "STREAMS", q->config->capture_stream, ">" };
+                             "STREAMS", q->stream, ">" };
     redisReply   *reply, *stream;
     enum result   r;
 
@@ -389,7 +391,7 @@ queue_list(struct queue *q, const char *after, int64_t min_idle_us,
     (void) snprintf(count, sizeof(count), "%d", QUEUE_PAGE);
 
     argv[argc++] = "XPENDING";
-    argv[argc++] = q->config->capture_stream;
+    argv[argc++] = q->stream;
     argv[argc++] = q->config->capture_group;
 
     if (min_idle_us > 0) {
@@ -465,7 +467,7 @@ queue_claim(struct queue *q, const struct queue_pending *list, size_t n,
     (void) snprintf(idle, sizeof(idle), "%lld",
         (long long) (min_idle_us / 1000));
     argv[0] = "XCLAIM";
-    argv[1] = q->config->capture_stream;
+    argv[1] = q->stream;
     argv[2] = q->config->capture_group;
     argv[3] = q->consumer;
     argv[4] = idle;
@@ -512,7 +514,7 @@ queue_keep(struct queue *q, const struct queue_entry *e, size_t n)
     for (size_t i = 0; i < n; i += run) {
         argc = 0;
         argv[argc++] = "XCLAIM";
-        argv[argc++] = q->config->capture_stream;
+        argv[argc++] = q->stream;
         argv[argc++] = q->config->capture_group;
         argv[argc++] = q->consumer;
         argv[argc++] = "0";
@@ -554,7 +556,7 @@ queue_ack(struct queue *q, const struct queue_entry *e, size_t n)
     }
 
     argv[0] = "XACK";
-    argv[1] = q->config->capture_stream;
+    argv[1] = q->stream;
     argv[2] = q->config->capture_group;
 
     for (size_t i = 0; i < n; i++) {
@@ -634,7 +636,7 @@ queue_lowest(struct queue *q, const redisReply *group, struct queue_point *out)
     }
 
     argv[0] = "XPENDING";
-    argv[1] = q->config->capture_stream;
+    argv[1] = q->stream;
     argv[2] = name->str;
     r = queue_ask(q, 3, argv, 0, REDIS_MAX_REPLY, &reply);
 
@@ -655,7 +657,7 @@ static enum result
 queue_trim_below(struct queue *q, struct queue_point p)
 {
     char          id[QUEUE_ID];
-    const char   *argv[] = { "XTRIM", q->config->capture_stream, "MINID", "=",
+    const char   *argv[] = { "XTRIM", q->stream, "MINID", "=",
                              id };
     redisReply   *reply;
     enum result   r;
@@ -707,7 +709,7 @@ enum result
 queue_trim(struct queue *q, int64_t *lag, int64_t *pending)
 {
     const char          *argv[] = { "XINFO", "GROUPS",
-                                    q->config->capture_stream };
+                                    q->stream };
     struct queue_point   lowest = { 0, 0 };
     redisReply          *reply;
     bool                 all;
@@ -739,7 +741,7 @@ static enum result
 queue_delete_consumer(struct queue *q, const char *name)
 {
     const char   *argv[] = { "XGROUP", "DELCONSUMER",
-                             q->config->capture_stream,
+                             q->stream,
                              q->config->capture_group, name };
     redisReply   *reply;
     enum result   r;
@@ -759,7 +761,7 @@ enum result
 queue_forget(struct queue *q, int64_t idle_us)
 {
     const char        *argv[] = { "XINFO", "CONSUMERS",
-                                  q->config->capture_stream,
+                                  q->stream,
                                   q->config->capture_group };
     const redisReply  *name, *pending, *idle;
     redisReply        *reply;

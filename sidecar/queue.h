@@ -44,9 +44,10 @@ struct queue_batch {
 
 void queue_batch_cleanup(struct queue_batch *b);
 
-/* Borrows R and C.  CONSUMER is copied. */
+/* Borrows C, R and STREAM; the group is config.capture_group.  CONSUMER is
+ * copied. */
 must_check enum result queue_create(const struct config *c, struct redis *r,
-    const char *consumer, struct queue **out);
+    const char *stream, const char *consumer, struct queue **out);
 void queue_destroy(struct queue *q);
 /* Gives memory back that only the next batch would need. */
 void queue_idle(struct queue *q);
