@@ -20,6 +20,7 @@ void events_destroy(struct events *e);
 struct event_caller {
     struct scope  scope;
     struct slice  id;                      /* namespace of idempotency keys */
+    struct slice  key;                     /* for events that name none, or "" */
 };
 
 struct event_accepted {
@@ -45,6 +46,14 @@ struct event_fault {
 must_check enum result event_accept(struct events *e,
     const struct event_caller *caller, struct slice json, struct arena *a,
     struct event_accepted *out, struct event_fault *fault);
+
+/*
+ * The mender: events that were planned before BEFORE and whose logs are
+ * missing are completed.  Each event is looked at once by all instances; ALL
+ * (at a start) goes back a little further.  *mended counts.
+ */
+must_check enum result events_mend(struct events *e, int64_t before_us,
+    bool all, unsigned *mended);
 
 /* Puts open logs into the due queue (ended ones out) and tells who watches. */
 void events_queue(struct events *e, const struct logdoc *logs, size_t n);
