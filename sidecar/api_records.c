@@ -271,10 +271,12 @@ record_decode(struct api_call *c, const json_t *body)
 }
 
 
-/* XADD with the fields as they were. */
+/* XADD with the fields as they were, to the stream that they came from. */
 static bool
-record_send(struct api_call *c, struct slice record)
+record_send(struct api_call *c, const json_t *body, struct slice record)
 {
+    const struct config  *conf = c->env->config;
+    const char    *stream = json_string_value(json_object_get(body, "stream"));
     const char    *argv[3 + DEAD_MAX_FIELDS];
     size_t         len[3 + DEAD_MAX_FIELDS];
     struct redis  *redis = NULL;
@@ -284,7 +286,8 @@ record_send(struct api_call *c, struct slice record)
     bool           sent = false;
 
     argv[0] = "XADD";
-    argv[1] = c->env->config->capture_stream;
+    argv[1] = stream != NULL && strcmp(stream, conf->events_stream) == 0
+                  ? conf->events_stream : conf->capture_stream;
     argv[2] = "*";
 
     for (int i = 0; i < 3; i++) {
@@ -341,7 +344,7 @@ dead_send(struct api_call *c, const struct store_doc *d, const json_t *body)
         return;
     }
 
-    if (!dead_audit(c, d) || !record_send(c, record)) {
+    if (!dead_audit(c, d) || !record_send(c, body, record)) {
         return;
     }
 

@@ -43,6 +43,7 @@ struct config {
     char     *changes_stream;              /* idash:changes */
     int64_t   changes_keep;                /* about so many entries */
 
+    char     *events_stream;               /* idash:events */
     int64_t   dispatch_in_flight;          /* sends at once in this process */
     int64_t   dispatch_lease_us, dispatch_reconcile_us;
     int64_t   dispatch_probe_us, dispatch_give_up_us;

@@ -88,6 +88,8 @@ const struct config_key  config_keys[] = {
     { "changes_keep", CONFIG_INT, AT(changes_keep), 100, 10000000, "100000",
       false, NULL, "About how many changes are kept there." },
 
+    { "events_stream", CONFIG_TEXT, AT(events_stream), 0, 0, "idash:events",
+      false, NULL, "Stream that business applications add events to." },
     { "dispatch_in_flight", CONFIG_INT, AT(dispatch_in_flight), 1, 10000,
       "256", false, NULL, "Deliveries that are being sent at once, at most." },
     { "dispatch_lease", CONFIG_TIME, AT(dispatch_lease_us), 1 * SECOND,

@@ -28,6 +28,7 @@
 #include "config.h"
 #include "dispatch.h"
 #include "drain.h"
+#include "intake.h"
 #include "log.h"
 #include "outbound.h"
 #include "upkeep.h"
@@ -45,6 +46,7 @@ struct server {
     struct upkeep    *upkeep;
     struct outbound  *outbound;
     struct dispatch  *dispatch;
+    struct intake    *intake;
     struct api       *api;
     int               signals;
     bool              watchdog;
@@ -256,6 +258,14 @@ server_start(struct server *s)
         }
 
         outbound_on_work(s->outbound, server_wake, s->dispatch);
+        r = intake_start(s->config, s->store, outbound_routes(s->outbound),
+            s->cli->secret, server_wake, s->dispatch, &s->intake);
+
+        if (r != RESULT_OK) {
+            log_write(LOG_ERROR, "main", "events cannot be read: %s",
+                result_text(r));
+            return CLI_FAILED;
+        }
     }
 
     if (s->config->roles & CONFIG_ROLE_API) {
@@ -280,6 +290,7 @@ server_stop(struct server *s)
         api_stop(s->api);
     }
 
+    intake_stop(s->intake);
     dispatch_stop(s->dispatch);
     outbound_destroy(s->outbound);
     drain_stop(s->drain);
