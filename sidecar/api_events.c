@@ -14,11 +14,15 @@
 #include "outbound.h"
 
 #define MAX_EVENTS  1000                   /* of one call */
+#define SLICE_PACK(s)  (s).p == NULL ? "" : (s).p, (s).n
+#define MAX_KEY     200                    /* of Idempotency-Key */
 
 struct posting {
     struct api_call      *c;
     struct events        *events;
     struct event_caller   caller;
+    struct slice          key;             /* of the header; "" none */
+    bool                  array;
     struct event_fault    fault;
     unsigned              accepted, refused;
     enum result           last;
@@ -61,6 +65,9 @@ post_one(struct posting *p, struct slice json)
     struct arena           a;
 
     arena_init(&a, 64 * 1024 * 1024);
+    p->caller.key = !p->array || p->key.n == 0 ? p->key
+        : arena_printf(&a, "%.*s#%u", SLICE_ARG(p->key),
+              p->accepted + p->refused);
     p->last = event_accept(p->events, &p->caller, json, &a, &accepted,
         &p->fault);
 
@@ -94,6 +101,21 @@ skip_space(struct slice s)
 }
 
 
+/* Nothing of an array is taken when it is too long. */
+static bool
+check_length(struct posting *p, struct slice body)
+{
+    json_t  *list = json_loadb(body.p, body.n, 0, NULL);
+    size_t   n = json_array_size(list);
+
+    json_decref(list);
+
+    return n <= MAX_EVENTS || api_problem_fields(p->c, &(struct api_error) {
+        .pointer = "#", .code = "too_many",
+        .detail = "an array has at most 1000 events" }, 1);
+}
+
+
 /* Each element by its own bytes; the whole is known to be valid JSON. */
 static void
 post_array(struct posting *p, struct slice s)
@@ -110,7 +132,7 @@ post_array(struct posting *p, struct slice s)
         n = v == NULL ? 0 : (size_t) error.position;
         json_decref(v);
 
-        if (n == 0 || p->accepted + p->refused == MAX_EVENTS) {
+        if (n == 0) {
             return;
         }
 
@@ -159,14 +181,33 @@ answer_one(struct posting *p)
 }
 
 
+/* "Idempotency-Key: abc", quoted or not; of an array each event has its own
+ * by its place. */
+static bool
+idempotency_key(struct api_call *c, struct slice *key)
+{
+    struct slice  k = http_header(c->http, "Idempotency-Key");
+
+    if (k.n >= 2 && k.p[0] == '"' && k.p[k.n - 1] == '"') {
+        k.p++;
+        k.n -= 2;
+    }
+
+    *key = k;
+
+    return k.p == NULL || (k.n > 0 && k.n <= MAX_KEY)
+        || api_problem(c, 400, "Idempotency-Key has 1 to %d characters.",
+               MAX_KEY);
+}
+
+
 void
 api_events_post(struct api_call *c)
 {
     struct slice    body = skip_space(http_body(c->http));
     struct posting  p = { .c = c };
-    bool            array;
 
-    if (!api_params_end(c)) {
+    if (!api_params_end(c) || !idempotency_key(c, &p.key)) {
         return;
     }
 
@@ -182,12 +223,17 @@ api_events_post(struct api_call *c)
         return;
     }
 
-    array = body.p[0] == '[';
+    p.array = body.p[0] == '[';
+
+    if (p.array && !check_length(&p, body)) {
+        return;
+    }
+
     auth_scope(&c->caller, &p.caller.scope);
     p.caller.id = slice_of(c->caller.key_id);
     p.events = outbound_take(c->env->outbound);
 
-    if (array) {
+    if (p.array) {
         (void) buf_adds(&c->out, "{\"data\":[");
         post_array(&p, body);
         (void) buf_adds(&c->out, "]}");
@@ -198,7 +244,7 @@ api_events_post(struct api_call *c)
     outbound_give(c->env->outbound, p.events);
     outbound_work(c->env->outbound);
 
-    if (!array) {
+    if (!p.array) {
         answer_one(&p);
     } else {
         api_send(c, p.refused == 0 ? 202 : p.accepted == 0 ? 422 : 207,
@@ -231,6 +277,77 @@ event_visible(const struct api_call *c, const struct store_doc *d,
 }
 
 
+static json_t *
+delivery_json(const struct logdoc *d)
+{
+    char     id[UUID_TEXT + 1], next[CLOCK_RFC3339 + 1];
+    json_t  *out;
+
+    uuid_text(d->id, id);
+    out = json_pack("{s:s,s:s,s:s,s:s%,s:s%,s:I}", "log_id", id,
+        "kind", log_kind_text(d->kind), "status", log_status_text(d->status),
+        "integration_id", SLICE_PACK(d->integration_id),
+        "endpoint", SLICE_PACK(d->endpoint),
+        "attempts", (json_int_t) d->attempts);
+
+    if (d->next_attempt_us != LOGDOC_NONE) {
+        clock_text(d->next_attempt_us, next);
+        (void) json_object_set_new(out, "next_attempt_at", json_string(next));
+    }
+
+    if (d->error_code.n > 0) {
+        (void) json_object_set_new(out, "error", json_stringn(d->error_code.p,
+            d->error_code.n));
+    }
+
+    return out;
+}
+
+
+/* Each log as it is now.  "accepting": some are yet to be written, "open":
+ * some have not ended, else "settled". */
+static enum result
+show_deliveries(struct api_call *c, json_t *body)
+{
+    const struct scope  all = { .platform = true };
+    const json_t       *ids = json_object_get(body, "log_ids"), *v;
+    json_t             *list = json_array();
+    const char         *state = "settled";
+    struct logdoc       d;
+    struct arena        a;
+    uint8_t             id[UUID_BYTES];
+    size_t              i;
+    enum result         r = RESULT_OK;
+
+    arena_init(&a, API_MAX_ARENA);
+
+    json_array_foreach((json_t *) ids, i, v) {
+        arena_reset(&a);
+        r = uuid_parse(slice_of(json_string_value(v)), id);
+        r = r != RESULT_OK ? r : store_log_get(c->env->store, &all, id, &a,
+            &d);
+
+        if (r == RESULT_OK) {
+            (void) json_array_append_new(list, delivery_json(&d));
+            state = (d.status == LOG_PENDING || d.status == LOG_RETRYING)
+                        && state[0] == 's' ? "open" : state;
+
+        } else if (r == RESULT_NOT_FOUND) {
+            state = "accepting";           /* or long gone by its age */
+            r = RESULT_OK;
+
+        } else {
+            break;
+        }
+    }
+
+    arena_cleanup(&a);
+    (void) json_object_set_new(body, "deliveries", list);
+    (void) json_object_set_new(body, "state", json_string(state));
+    return r;
+}
+
+
 void
 api_events_get(struct api_call *c)
 {
@@ -258,9 +375,19 @@ api_events_get(struct api_call *c)
         return;
     }
 
+    r = show_deliveries(c, body);
+
+    if (r != RESULT_OK) {
+        json_decref(body);
+        (void) api_problem_result(c, r);
+        return;
+    }
+
     clock_text(d.created_us, at);
     (void) json_object_set_new(body, "accepted_at", json_string(at));
     (void) json_object_del(body, "digest");
+    (void) json_object_del(body, "integration_ids");
+    (void) json_object_del(body, "fusion");
 
     if (!(c->caller.rights & AUTH_UNMASK)) {
         (void) json_object_del(body, "raw");

@@ -11,6 +11,7 @@
  *   cells                RESULT COUNTED EXACT      (sums over everything)
  *   agree [LABELS]       RESULT CELLS DIFFERENT    (bucket by bucket, by so many
  *                                                   kinds of label)
+ *   put COLL ID FILE     RESULT                (COLL: number of enum store_coll)
  *   recount AGE_US       RESULT BUCKETS            (AGE_US: Mongo only)
  */
 
@@ -358,6 +359,36 @@ command_recount(int64_t age_us)
 }
 
 
+/* "COLL ID FILE": a document as a crash may have left it. */
+static void
+command_put(const char *args)
+{
+    struct store_doc  d = { .org_id = LOGDOC_NONE,
+        .created_us = clock_wall_us(), .updated_us = clock_wall_us(),
+        .expires_us = LOGDOC_NONE };
+    char              id[128] = "", path[256] = "";
+    int               coll = 0;
+    int64_t           version;
+    FILE             *f = NULL;
+    size_t            n = 0;
+    enum result       r = RESULT_INVALID;
+
+    if (sscanf(args, "%d %127s %255s", &coll, id, path) == 3) {
+        f = fopen(path, "r");
+    }
+
+    if (f != NULL) {
+        n = fread(filler, 1, sizeof(filler), f);
+        (void) fclose(f);
+        d.id = slice_of(id);
+        d.body = (struct slice) { filler, n };
+        r = store_doc_put(store, (enum store_coll) coll, &d, -1, &version);
+    }
+
+    printf("%s\n", r == RESULT_OK ? "ok" : "failed");
+}
+
+
 static void
 command_open(const char *uri)
 {
@@ -398,6 +429,8 @@ command(const char *line)
         command_cells();
     } else if (strcmp(word, "agree") == 0) {
         command_agree(a < 1 ? STORE_BY_KIND + 1 : a);
+    } else if (strcmp(word, "put") == 0) {
+        command_put(line + 4);
     } else if (strcmp(word, "recount") == 0) {
         command_recount(a);
     } else {
