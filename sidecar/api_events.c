@@ -15,13 +15,11 @@
 
 #define MAX_EVENTS  1000                   /* of one call */
 #define SLICE_PACK(s)  (s).p == NULL ? "" : (s).p, (s).n
-#define MAX_KEY     200                    /* of Idempotency-Key */
 
 struct posting {
     struct api_call      *c;
     struct events        *events;
     struct event_caller   caller;
-    struct slice          key;             /* of the header; "" none */
     bool                  array;
     struct event_fault    fault;
     unsigned              accepted, refused;
@@ -63,11 +61,17 @@ post_one(struct posting *p, struct slice json)
 {
     struct event_accepted  accepted;
     struct arena           a;
+    char                   planned[UUID_TEXT + 1];
 
     arena_init(&a, 64 * 1024 * 1024);
-    p->caller.key = !p->array || p->key.n == 0 ? p->key
-        : arena_printf(&a, "%.*s#%u", SLICE_ARG(p->key),
-              p->accepted + p->refused);
+
+    /* done again after a crash, the call makes the same events */
+    if (p->c->once.id.n > 0) {
+        uuid_text(p->c->once.planned, planned);
+        p->caller.key = arena_printf(&a, "call:%s#%u", planned,
+            p->accepted + p->refused);
+    }
+
     p->last = event_accept(p->events, &p->caller, json, &a, &accepted,
         &p->fault);
 
@@ -181,33 +185,13 @@ answer_one(struct posting *p)
 }
 
 
-/* "Idempotency-Key: abc", quoted or not; of an array each event has its own
- * by its place. */
-static bool
-idempotency_key(struct api_call *c, struct slice *key)
-{
-    struct slice  k = http_header(c->http, "Idempotency-Key");
-
-    if (k.n >= 2 && k.p[0] == '"' && k.p[k.n - 1] == '"') {
-        k.p++;
-        k.n -= 2;
-    }
-
-    *key = k;
-
-    return k.p == NULL || (k.n > 0 && k.n <= MAX_KEY)
-        || api_problem(c, 400, "Idempotency-Key has 1 to %d characters.",
-               MAX_KEY);
-}
-
-
 void
 api_events_post(struct api_call *c)
 {
     struct slice    body = skip_space(http_body(c->http));
     struct posting  p = { .c = c };
 
-    if (!api_params_end(c) || !idempotency_key(c, &p.key)) {
+    if (!api_params_end(c)) {
         return;
     }
 

@@ -105,11 +105,12 @@ sub by_rest {
     my $one = post('/events', $body, @key);
     my $two = post('/events', $body, @key);
     is($two->{json}{event_id}, $one->{json}{event_id}, 'the same key');
-    ok($two->{json}{repeated}, 'is a repeat');
+    is(http_header($two, 'Idempotency-Replayed'), 'true', 'is a repeat');
     is(post('/events', event(), @key)->{status}, 422, 'with another body not');
-    is(post('/events', $body, [ 'Idempotency-Key', 'x' x 201 ])->{status},
+    is(post('/events', $body, [ 'Idempotency-Key', 'x' x 256 ])->{status},
         400, 'a key that is too long');
     my @list = (event(), event());
+    @key = [ 'Idempotency-Key', 'def' ];
     $one = post('/events', \@list, @key)->{json}{data};
     $two = post('/events', \@list, @key)->{json}{data};
     is_deeply([ map { $_->{event_id} } @$two ],
