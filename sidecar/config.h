@@ -53,6 +53,10 @@ struct config {
     int64_t   jq_timeout_us;
     int64_t   idempotency_keep_us;
 
+    char     *fusion_developer;            /* NULL: no calls of Fusion's */
+    char     *fusion_map;                  /* jq, NULL: names inside data */
+    char     *fusion_plain;                /* "yes": http:// too */
+
     int64_t   retention_ok_us, retention_fail_us, retention_audit_us;
     int64_t   dead_letter_max_bytes, retention_dead_us;
 

@@ -118,6 +118,15 @@ const struct config_key  config_keys[] = {
       365 * DAY, "24h", false, NULL,
       "How long an idempotency key gives the first answer again." },
 
+    { "fusion_developer", CONFIG_OPTIONAL, AT(fusion_developer), 0, 0, NULL,
+      false, NULL, "Id of the developer whose calls Fusion's are (/queue/ and "
+      "the others); its org owns them. Not given: they are not served." },
+    { "fusion_map", CONFIG_OPTIONAL, AT(fusion_map), 0, 0, NULL, false, NULL,
+      "jq over an item of /queue/ that gives {url, method, headers, payload, "
+      "action_id, lab_id, log_id, refs}; not given: those names inside data." },
+    { "fusion_allow_http", CONFIG_WORD, AT(fusion_plain), 0, 0, "no", false,
+      "no|yes", "Whether URLs of Fusion's items may be http." },
+
     { "retention_ok", CONFIG_TIME, AT(retention_ok_us), MINUTE, 36500 * DAY,
       "30d", true, NULL,
       "How long a log that succeeded is kept, where its lab says nothing." },

@@ -73,6 +73,8 @@ delivery_destroy(struct delivery *x)
         routes_release(x->pin);
     }
 
+    integration_free(x->direct);
+
     arena_cleanup(&x->arena);
     free(x);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "direct.h"
 #include "log.h"
 
 #define IDLE_US       (INT64_C(1) * 1000000)
@@ -62,6 +63,32 @@ fail_unsent(struct delivery *x, const char *code, const char *why)
 }
 
 
+/* A delivery to its own URL. */
+static bool
+find_direct(struct delivery *x, int64_t now_us)
+{
+    struct dispatch  *d = x->d;
+    const char       *why = "it cannot be read";
+    enum result       r;
+
+    r = direct_load(d->store, d->config, d->secret, &x->doc, &x->direct, &why);
+    x->integration = x->direct;
+
+    if (r == RESULT_INVALID) {
+        fail_unsent(x, "config", why);
+
+    } else if (r != RESULT_OK) {
+        dispatch_give_back(x, now_us + AWAY_US);
+
+    } else if (now_us - x->since_us > x->integration->schedule.max_age_us) {
+        fail_unsent(x, "exhausted", "it could not be sent within its age");
+        r = RESULT_TIMEOUT;
+    }
+
+    return r == RESULT_OK;
+}
+
+
 /* True when its integration is there and lets it go now. */
 static bool
 find_integration(struct delivery *x, int64_t now_us)
@@ -69,6 +96,10 @@ find_integration(struct delivery *x, int64_t now_us)
     struct dispatch  *d = x->d;
     bool              held = false;
     enum result       r;
+
+    if (direct_is(&x->doc)) {
+        return find_direct(x, now_us);
+    }
 
     r = routes_get(d->routes, x->doc.integration_id, &x->pin, &x->integration,
         &held);

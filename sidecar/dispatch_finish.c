@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "callback.h"
 #include "changes.h"
 #include "clock.h"
 #include "log.h"
@@ -398,6 +399,12 @@ settle(struct dispatch *d, const struct chunk *c, size_t i)
 
     count(d, e);
 
+    /* what is not told now is found by the sweep */
+    if (e->x->direct != NULL && is_terminal(f->status)) {
+        (void) !callback_settle(d->store, d->config, d->finish_redis, f->id);
+        dispatch_signal(d);
+    }
+
     if (f->hold) {
         tell_hold(d, e);
     }
@@ -478,7 +485,9 @@ finish_list(struct dispatch *d, struct delivery **list, size_t n)
     }
 
     for (size_t i = 0; i < n; i++) {
-        if (list[i]->send != NULL && list[i]->send->gone) {
+        if (list[i]->send != NULL && list[i]->send->gone
+            && list[i]->direct == NULL)
+        {
             disable_gone(d, list[i]);
         }
 

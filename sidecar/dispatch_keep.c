@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "direct.h"
 #include "log.h"
 
 #define SAMPLE_US     (INT64_C(10) * 1000000)
@@ -209,6 +210,10 @@ cancel_gone(struct keeper *k, struct store_due *page, size_t n)
     enum result                r;
 
     for (size_t at = 0; at < n && !dispatch_stops(k->d); at++) {
+        if (page[at].integration_id.n == 0) {
+            continue;                      /* to its own URL */
+        }
+
         r = routes_get(k->d->routes, page[at].integration_id, &pin, &i, &held);
 
         if (r == RESULT_NOT_FOUND) {
@@ -436,6 +441,10 @@ health_of(void *arg, const struct limiter_state *s)
     struct health   *h = arg;
     struct failing  *f = failing_find(h, s->id);
     int64_t          limit = h->k->d->config->dispatch_give_up_us;
+
+    if (strncmp(s->id, DIRECT_ID, strlen(DIRECT_ID)) == 0) {
+        return;                            /* nothing could be disabled */
+    }
 
     if (f == NULL) {
         if (s->fail_since_us != 0 && s->fail_since_us < h->k->health_us) {

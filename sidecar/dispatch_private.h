@@ -27,6 +27,7 @@ struct delivery {
     int64_t                    since_us;   /* first due: its age */
     struct routes_pin         *pin;
     const struct integration  *integration;
+    struct integration        *direct;     /* made for this one, or NULL */
     struct send               *send;       /* NULL: nothing was sent */
     /* nothing was sent: what to do with it */
     bool                       give_back;  /* due again at back_us */

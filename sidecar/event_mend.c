@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "fusion.h"
 #include "log.h"
 
 #define MARK       SLICE_LIT("events:mended")
@@ -89,16 +90,18 @@ mend_one(struct events *e, const struct store_doc *d, struct arena *a,
     unsigned *mended)
 {
     json_t       *doc = json_loadb(d->body.p, d->body.n, 0, NULL);
+    bool          fusion = json_object_get(doc, "fusion") != NULL;
     bool          missing = false;
     enum result   r = RESULT_OK;
 
-    if (json_object_get(doc, "integration_ids") != NULL) {
+    if (fusion || json_object_get(doc, "integration_ids") != NULL) {
         r = event_logs_missing(e, doc, a, &missing);
+    }
 
-        if (r == RESULT_OK && missing) {
-            r = complete(e, doc, d->created_us, a);
-            *mended += r == RESULT_OK;
-        }
+    if (r == RESULT_OK && missing) {
+        r = fusion ? fusion_complete(e, doc, a)
+                   : complete(e, doc, d->created_us, a);
+        *mended += r == RESULT_OK;
     }
 
     json_decref(doc);

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "callback.h"
 #include "clock.h"
 #include "consumer.h"
 #include "deadletter.h"
@@ -269,7 +270,7 @@ take_pending(struct intake *t, int64_t min_idle_us)
 static void
 mend(struct intake *t)
 {
-    unsigned     n = 0;
+    unsigned     n = 0, called = 0;
     enum result  r;
 
     r = events_mend(t->events, clock_wall_us()
@@ -281,9 +282,21 @@ mend(struct intake *t)
         return;
     }
 
+    r = callback_sweep(t->store, t->config, t->redis, &called);
+
+    if (r != RESULT_OK) {
+        log_rate(LOG_WARN, "intake", "callbacks cannot be looked through: %s",
+            result_text(r));
+        return;
+    }
+
     t->mended_once = true;
     t->mend_us = clock_mono_us() + t->config->dispatch_reconcile_us;
     atomic_fetch_add(&t->mended, n);
+
+    if (called > 0) {
+        t->wake(t->arg);
+    }
 
     if (n > 0) {
         log_write(LOG_NOTICE, "intake", "%u events that a crash had left "

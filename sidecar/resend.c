@@ -3,6 +3,7 @@
 #include "resend.h"
 
 #include "clock.h"
+#include "direct.h"
 #include "lane.h"
 
 #define RESEND_DEPTH   8                   /* copies of copies */
@@ -121,6 +122,11 @@ judge_receiver(struct routes *routes, const struct logdoc *d,
     struct routes_pin         *pin;
     bool                       held;
     enum result                r;
+
+    if (direct_is(d)) {
+        *why = RESEND_OK;                  /* to its own URL */
+        return RESULT_OK;
+    }
 
     r = routes_get(routes, d->integration_id, &pin, &i, &held);
 
