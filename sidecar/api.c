@@ -13,6 +13,7 @@
 #include "api_events.h"
 #include "api_integration.h"
 #include "api_counts.h"
+#include "api_fusion.h"
 #include "api_http.h"
 #include "api_idempotency.h"
 #include "api_live.h"
@@ -194,6 +195,10 @@ call_run(struct api_call *c)
     }
 
     if (!api_call_parse(c)) {
+        return;
+    }
+
+    if (api_fusion(c)) {
         return;
     }
 
