@@ -31,6 +31,9 @@ install-sidecar: sidecar ui
 	    sed -e 's|@API@|/run/integrationd/api.sock|' \
 	        -e 's|@ROOT@|$(PREFIX)/share/integrationd|' \
 	        conf/dashboard.conf >$(ETC)/integrationd/dashboard.conf
+	test -e $(ETC)/integrationd/fusion.conf || \
+	    sed -e 's|@API@|/run/integrationd/api.sock|' \
+	        conf/fusion.conf >$(ETC)/integrationd/fusion.conf
 	install -d $(DESTDIR)$(UNITDIR)
 	sed 's|/usr/bin/|$(PREFIX)/bin/|; s|/etc/|$(SYSCONFDIR)/|' \
 	    conf/integrationd.service \

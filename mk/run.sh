@@ -66,6 +66,7 @@ fill() { # template, result
 fill conf/run/nginx.conf.in "$run/nginx.conf"
 fill conf/run/lims.conf.in "$run/lims.conf"
 fill conf/dashboard.conf "$run/dashboard.conf"
+fill conf/fusion.conf "$run/fusion.conf"
 {
     cat conf/redis.conf
     echo "port 0"
@@ -83,6 +84,7 @@ listen      = "$sock/api.s"
 listen_mode = "0666"
 log_file    = "$run/log/integrationd.log"
 log_level   = "notice"
+fusion_developer = "carepoint"
 EOF_CONF
 case $store in
 mongodb*)
