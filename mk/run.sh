@@ -18,17 +18,20 @@ fail() {
 case $port in
 '' | *[!0-9]*) fail "PORT=$port is no number" ;;
 esac
+partner=$((port + 1))           # the demo receiver: webhooks and HL7
 
 # --- directories ---
 
 umask 022
-mkdir -p "$run"/{log,redis,tmp,spool} || fail "cannot write to $run"
+mkdir -p "$run"/{log,redis,tmp,spool,demo} || fail "cannot write to $run"
 exec 8>"$run/lock"
 flock -n 8 || fail "another 'make run' of this tree is up (it holds run/lock)"
 
-if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-    fail "port $port is in use: stop what listens there, or PORT=8089 make run"
-fi
+for p in "$port" "$partner"; do
+    if (exec 3<>"/dev/tcp/127.0.0.1/$p") 2>/dev/null; then
+        fail "port $p is in use: stop what listens there, or PORT=8188 make run"
+    fi
+done
 
 # a socket's path has 108 bytes; a deep directory gets its sockets in /tmp
 sock=$run/sock
@@ -85,6 +88,9 @@ listen_mode = "0666"
 log_file    = "$run/log/integrationd.log"
 log_level   = "notice"
 fusion_developer = "carepoint"
+# private addresses: the demo receiver's alone
+outbound_allow = "127.0.0.1/32"
+outbound_ports = "$partner"
 EOF_CONF
 case $store in
 mongodb*)
@@ -139,6 +145,8 @@ api() { # path, curl's options ..
 start redis redis-server "$run/redis.conf"
 up redis redis-cli -s "$sock/redis.s" ping
 
+start receiver mk/demo-receiver.pl "$partner" "$run/demo"
+
 start integrationd "$build/integrationd" run -c "$run/integrationd.conf"
 up integrationd api /healthz -f
 
@@ -169,6 +177,7 @@ cat <<EOF_TEXT
   Dashboard   $page
   REST        http://127.0.0.1:$port/api/v1/logs
   Sample API  http://127.0.0.1:$port/lims/v1/
+  Partners    127.0.0.1:$partner takes webhooks and HL7 for \`make demo\`
   Counters    http://127.0.0.1:$port/capture_status
   Store       $store
   Admin key   $key   (run/admin.key)
