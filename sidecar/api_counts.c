@@ -239,24 +239,60 @@ range_print(struct buf *b, const struct counts_range *r)
 }
 
 
+/* What a column of the course over time adds up to. */
+struct counts_column {
+    int64_t       n;
+    uint32_t      hist[HIST_SLOTS];
+};
+
+
+static void
+latencies_print(struct buf *b, const struct counts_column *columns, size_t n)
+{
+    (void) buf_adds(b, ",\"latency_ms\":[");
+
+    for (size_t i = 0; i < n; i++) {
+        (void) buf_adds(b, i == 0 ? "" : ",");
+
+        if (columns[i].n == 0) {
+            (void) buf_adds(b, "null");
+            continue;
+        }
+
+        (void) buf_adds(b, "[");
+        json_ms(b, heatmap_hist_percentile(columns[i].hist, 0.5));
+        (void) buf_adds(b, ",");
+        json_ms(b, heatmap_hist_percentile(columns[i].hist, 0.95));
+        (void) buf_adds(b, "]");
+    }
+
+    (void) buf_adds(b, "]");
+}
+
+
 static bool
 spark_print(struct api_call *c, const struct counts_range *r,
     const struct store_cell *cells, size_t n)
 {
-    struct counts_pair  *pairs;
-    size_t               column;
+    struct counts_column  *columns;
+    struct counts_pair    *pairs;
+    size_t                 column;
 
     pairs = arena_alloc(&c->arena, r->columns * sizeof(pairs[0]) + 1);
-    if (pairs == NULL) {
+    columns = arena_alloc(&c->arena, r->columns * sizeof(columns[0]) + 1);
+    if (pairs == NULL || columns == NULL) {
         return api_problem_result(c, RESULT_MEMORY);
     }
 
     memset(pairs, 0, r->columns * sizeof(pairs[0]));
+    memset(columns, 0, r->columns * sizeof(columns[0]));
 
     for (size_t i = 0; i < n; i++) {
         if (column_of(r, cells[i].at_us, &column)) {
             pairs[column].ok += cells[i].ok;
             pairs[column].fail += cells[i].fail;
+            columns[column].n += cells[i].ok + cells[i].fail;
+            heatmap_hist_merge(columns[column].hist, cells[i].hist);
         }
     }
 
@@ -265,6 +301,7 @@ spark_print(struct api_call *c, const struct counts_range *r,
     json_time(&c->out, r->start_us);
     (void) buf_adds(&c->out, ",\"cells\":");
     pairs_print(&c->out, pairs, r->columns);
+    latencies_print(&c->out, columns, r->columns);
     (void) buf_adds(&c->out, "}");
     return true;
 }

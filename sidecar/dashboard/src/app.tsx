@@ -14,6 +14,8 @@ const DetailPage = lazy(() => import("./detail/page"));
 const SystemScreen = lazy(() => import("./admin/system"));
 const AuditScreen = lazy(() => import("./admin/audit"));
 const DeadLetters = lazy(() => import("./admin/dead-letters"));
+const JobsScreen = lazy(() => import("./admin/jobs"));
+const JobScreen = lazy(() => import("./admin/job"));
 const Configuration = lazy(() => import("./admin/configuration"));
 
 export function App() {
@@ -44,6 +46,8 @@ export function App() {
               <Route path="/logs/:tab" element={<LogsScreen />} />
               <Route path="/log/:id" element={<DetailPage />} />
               <Route path="/system" element={<SystemScreen />} />
+              <Route path="/jobs" element={<JobsScreen />} />
+              <Route path="/jobs/:id" element={<JobScreen />} />
               <Route path="/audit" element={<AuditScreen />} />
               <Route path="/dead-letters" element={<DeadLetters />} />
               <Route path="/config/:what?" element={<Configuration />} />

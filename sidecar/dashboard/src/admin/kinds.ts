@@ -1,5 +1,7 @@
 /* The collections of the configuration: what is shown and what can be set. */
 
+import type { Me } from "../api/types";
+
 export interface Field {
   name: string;
   label: string;
@@ -15,9 +17,9 @@ export interface Kind {
   title: string;
   one: string;
   intId: boolean;
-  write: string;                /* right that a change needs */
+  write: Me["rights"][number];                /* right that a change needs */
   platform?: boolean;           /* only a key of org 0 changes these */
-  read?: string;
+  read?: Me["rights"][number];
   fields: readonly Field[];
   remove: string;               /* verb of DELETE */
   about: string;

@@ -14,13 +14,13 @@ export interface Col<T> {
 
 const NO_PARAMS: Params = [];
 
-export function List<T>({ path, params = NO_PARAMS, cols, rowKey, empty, label }: {
+export function List<T>({ path, params = NO_PARAMS, cols, rowKey, empty, label, every }: {
   path: string; params?: Params; cols: readonly Col<T>[]; rowKey: (t: T) => string;
-  empty: ReactNode; label: string;
+  empty: ReactNode; label: string; every?: number;
 }) {
   const q = useInfiniteQuery({
     queryKey: ["list", path, params],
-    initialPageParam: "",
+    initialPageParam: "", refetchInterval: every,
     queryFn: ({ signal, pageParam }) => json<Page<T>>(path, { signal,
       params: [...params, ["limit", "100"],
         ...(pageParam ? [["cursor", pageParam] as [string, string]] : [])] }),

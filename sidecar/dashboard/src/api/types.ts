@@ -1,158 +1,104 @@
-/* What the API answers. */
+/* What the API answers: the types are made from openapi.yaml (tools/types.mjs). */
+
+import type { Schemas } from "./schema";
 
 export interface Page<T> {
   data: T[];
-  page: { next: string | null; prev?: string | null; has_more: boolean };
+  page: Schemas["Page"];
   as_of?: string;
   searched_to?: string | null;
 }
 
-export interface Me {
-  key_id: string;
-  name: string;
-  role: "viewer" | "operator" | "admin" | "auditor";
-  org_id: number;               /* 0: the platform, every org */
-  lab_ids: number[] | null;     /* null: all labs of the org */
-  rights: string[];
-  session: boolean;
-  expires_at: string | null;
-}
-
+export type Me = Schemas["Me"];
 export type Pair = [string, string];
 
-export interface Body {
-  headers?: Pair[];
+/* Of a log or an attempt; a list gives only the sizes. */
+export type Body = Partial<Schemas["Message"]> & {
   query?: Pair[];
-  body?: unknown;
-  encoding?: "json" | "text" | "base64" | null;
-  bytes?: number | null;
-  kept_bytes?: number;
-  cut?: string | null;
-  masked?: boolean;             /* the reader's role may not see it */
   status?: number | null;
   complete?: boolean;
   raw?: string;                 /* JSON as it was sent, numbers untouched */
-}
+};
 
-export interface LogError {
-  code: string;
-  message: string | null;
-  fingerprint?: string;
-}
+export type LogError = NonNullable<Schemas["Error"]>;
 
-export interface Log {
-  _id: string;
-  kind: "api" | "webhook" | "hl7";
-  status: string;
-  action_id: number | null;
-  action_category_id: number | null;
-  developer_id: string | null;
-  integration_id: string | null;
-  lab_id: number | null;
-  org_id: number | null;
-  refs: Record<string, string>;
-  fields?: Record<string, string>;
-  endpoint: string | null;
-  method: string | null;
-  scheme?: string | null;
-  host?: string | null;
-  url: string | null;
-  protocol?: string | null;
+/* A row of a list or the whole; sides differ only in how much they hold. */
+export type Log = Omit<Schemas["LogCommon"], "request" | "response"> & {
   request: Body;
   response: Body;
-  timing: {
-    started_at: string;
-    duration_ms: number | null;
-    connect_ms?: number | null;
-    first_byte_ms?: number | null;
-  };
-  attempts: number;
-  next_attempt_at: string | null;
-  error: LogError | null;
-  event_id: string | null;
-  batch_id: string | null;
-  replay_of: string | null;
-  resend_of: string | null;
-  message_id?: string | null;
-  trace_id: string | null;
-  client?: { ip: string | null; port: number | null } | null;
-  upstream?: { addr: string; status?: string };
-  flags?: string[];
-  expires_at: string | null;
-}
+  upstream?: Schemas["Log"]["upstream"];
+};
 
-export interface Attempt {
-  _id: string;
-  number: number;
-  outcome: string;
-  timing: Log["timing"];
-  next_attempt_at: string | null;
-  error: LogError | null;
+export type Attempt = Omit<Schemas["Attempt"], "request" | "response"> & {
   request: Body;
   response: Body;
-}
+};
 
-export interface Counted {
-  ok: number;
-  fail: number;
-  latency_ms: { p50: number | null; p95: number | null; p99: number | null };
-}
+export type Counted = Schemas["Total"];
+export type Summary = Schemas["Summary"];
+export type Heatmap = Schemas["Heatmap"];
+export type HeatRow = Heatmap["rows"][number];
+export type ErrorGroup = Schemas["ErrorGroups"]["data"][number];
+export type SavedView = Schemas["View"] & { id: string; name: string };
+export type AuditEntry = Schemas["AuditEntry"];
+export type DeadLetter = Schemas["DeadLetter"];
+export type System = Schemas["System"];
+export type Trial = Schemas["Trial"];
 
-export interface Summary {
-  from: string;
+/* Sending again (dashboard guide, section 7). */
+
+export interface Plan {
+  plan: string;
+  filter: string;
   to: string;
-  as_of: string;
-  total: Counted;
-  previous: Counted;
-  in_flight: { pending: number; retrying: number };
-  count: { value: number; relation: "eq" | "gte" };
-  rate_per_s: number;
-  sparkline: {
-    bucket_s: number;
-    start: string;
-    cells: [number, number][];  /* ok, fail */
-    latency_ms?: ([number, number] | null)[];   /* p50, p95 */
-  };
-  partial: boolean;
+  matched: number;
+  eligible: number;
+  ineligible: Record<string, number>;
+  by_endpoint: { endpoint: string | null; integration_id?: string | null; matched: number; eligible: number }[];
+  sample: (Log & { eligible: boolean; reason: string | null })[];
+  expires_at: string;
 }
 
-export interface HeatRow {
-  key: string | null;
-  other: boolean;
-  ok: number;
-  fail: number;
-  cells: [number, number][];
-}
+export type JobState = "queued" | "running" | "paused" | "stopped" | "cancelling" | "cancelled"
+  | "done" | "failed";
 
-export interface Heatmap {
-  bucket_s: number;
-  start: string;
-  from: string;
-  to: string;
-  as_of: string;
-  ignored_filters: string[];
-  keys: number;
-  rows: HeatRow[];
-}
-
-export interface ErrorGroup {
-  fingerprint: string;
-  kind: string;
-  endpoint: string;
-  code: string;
-  message: string;
-  http: number | null;
-  count: number;
-  first_at: string;
-  last_at: string;
-  last_id: string;
-}
-
-export interface SavedView {
+export interface Job {
   id: string;
-  name: string;
-  query: string;
-  shared: boolean;
-  owner?: string;
-  version?: number;
+  state: JobState;
+  total: number;
+  done: number;
+  sent: number;
+  succeeded: number;
+  failed: number;
+  skipped: number;
+  eta: string | null;
+  rate_per_s: number;
+  stop_after_consecutive_failures: number;
+  reason: string;
+  filter: string;
+  created_by: { key_id: string; name: string } | null;
+  created_at: string;
+  started_at: string | null;
+  ended_at: string | null;
+  error: { code: string; message: string } | null;
+}
+
+export interface JobItem {
+  log_id: string;
+  new_log_id: string | null;
+  status: "waiting" | "sent" | "succeeded" | "failed" | "skipped" | "cancelled";
+  reason: string | null;
+  endpoint: string | null;
+  sent_at: string | null;
+}
+
+export interface Replay {
+  id: string;
+  replay_of: string;
+  state: "queued" | "sending" | "sent" | "failed";
+  http_status: number | null;
+  log_id: string | null;
+  error: { code: string; message: string } | null;
+  left_out: string[];
+  filled: string[];
 }

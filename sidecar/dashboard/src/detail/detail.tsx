@@ -3,6 +3,7 @@ import { Link } from "react-router";
 import { BASE } from "../api/client";
 import { useLog } from "../api/queries";
 import type { Body, Log } from "../api/types";
+import { Actions } from "../actions/buttons";
 import { bytesText } from "../lib/body";
 import { curlText } from "../lib/curl";
 import { visible, visibleLine } from "../lib/escape";
@@ -58,6 +59,7 @@ function Loaded({ log, names, part, onPart, tools }: {
           <span className="muted"><Time at={log.timing.started_at} form="full" /></span>
           <span className="muted">{millis(log.timing.duration_ms)}</span>
           <span className="grow" />
+          <Actions log={log} />
           <CopyButton text={curl} label="cURL" what="as cURL; secrets are variables" />
           <CopyButton text={`${window.location.origin}/dashboard/log/${log._id}`} what="the link" icon="link" />
           {tools}

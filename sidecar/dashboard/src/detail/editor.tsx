@@ -1,5 +1,6 @@
 /* CodeMirror as a reader: folding, search inside the payload, HL7 names. */
 
+import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 import { json } from "@codemirror/lang-json";
 import { xml } from "@codemirror/lang-xml";
 import { HighlightStyle, StreamLanguage, bracketMatching, codeFolding, foldGutter, foldKeymap,
@@ -106,6 +107,44 @@ function languageOf(l: Language): Extension {
 
 const NOTHING: Extension = [];
 
+/* Control and direction characters are shown, not obeyed. */
+const shown: Extension = highlightSpecialChars({ render: (code) => {
+  const s = document.createElement("span");
+  s.className = "cm-specialChar";
+  s.textContent = mark(code);
+  return s;
+}, addSpecialChars: /[\u061c\u2060\u2067\u202a-\u202c]/g });
+
+/* The same as an editor.  TEXT is where it begins; Tab leaves it. */
+export function EditBox({ text, language, label, onChange }: {
+  text: string; language: Language; label: string; onChange: (t: string) => void;
+}) {
+  const host = useRef<HTMLDivElement>(null);
+  const begin = useRef(text);
+  const tell = useRef(onChange);
+  tell.current = onChange;
+  useEffect(() => {
+    const view = new EditorView({
+      parent: host.current!,
+      state: EditorState.create({ doc: begin.current, extensions: [
+        nonce ? EditorView.cspNonce.of(nonce) : [],
+        EditorView.contentAttributes.of({ "aria-label": label, "aria-multiline": "true" }),
+        lineNumbers(), history(), drawSelection(), bracketMatching(), shown,
+        syntaxHighlighting(colours), look, search({ top: true }),
+        keymap.of([...historyKeymap, ...searchKeymap, ...defaultKeymap]),
+        EditorView.lineWrapping, languageOf(language),
+        EditorView.updateListener.of((u) => {
+          if (u.docChanged) {
+            begin.current = u.state.doc.toString();
+            tell.current(begin.current);
+          }
+        })] }),
+    });
+    return () => view.destroy();
+  }, [language, label]);
+  return <div ref={host} className="viewer edit" />;
+}
+
 export function Editor({ text, language, label, extra = NOTHING, wrap = true }: {
   text: string; language: Language; label: string; extra?: Extension; wrap?: boolean;
 }) {
@@ -121,12 +160,7 @@ export function Editor({ text, language, label, extra = NOTHING, wrap = true }: 
         lineNumbers(), codeFolding(),
         foldGutter({ openText: "\u25be", closedText: "\u25b8" }),
         drawSelection(), bracketMatching(),
-        highlightSpecialChars({ render: (code) => {
-          const s = document.createElement("span");
-          s.className = "cm-specialChar";
-          s.textContent = mark(code);
-          return s;
-        }, addSpecialChars: /[\u061c\u2060\u2067\u202a-\u202c]/g }),
+        shown,
         syntaxHighlighting(colours), look, search({ top: true }),
         keymap.of([...searchKeymap, ...foldKeymap]),
         wrap ? EditorView.lineWrapping : [], languageOf(language), extra] }),

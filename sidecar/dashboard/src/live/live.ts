@@ -7,6 +7,7 @@
 
 import { useSyncExternalStore } from "react";
 import { BASE, request } from "../api/client";
+import type { JobState } from "../api/types";
 
 export interface Change {
   id: string;
@@ -18,9 +19,23 @@ export interface Change {
   [more: string]: unknown;
 }
 
+/* How far a retry job is. */
+export interface JobChange {
+  id: string;
+  state: JobState;
+  total: number;
+  done: number;
+  sent: number;
+  succeeded: number;
+  failed: number;
+  skipped: number;
+  eta: string | null;
+}
+
 export type Frame =
   | { type: "log"; data: Change[] }
   | { type: "count"; n: number }
+  | { type: "job"; data: JobChange }
   | { type: "reset" };
 
 export type LiveState = "connecting" | "live" | "lagging" | "offline";
@@ -88,6 +103,9 @@ function parse(type: string, text: string): Frame | null {
         : Number((d as { n?: number }).n ?? 0);
       return { type: "count", n: Number.isFinite(n) ? n : 0 };
     }
+    if (type === "job") {
+      return { type: "job", data: d as JobChange };
+    }
     return { type: "log", data: (Array.isArray(d) ? d : [d]) as Change[] };
   } catch {
     return null;
@@ -134,7 +152,7 @@ function open(): void {
   if (!running || (!release && document.hidden)) {
     return;
   }
-  const q = new URLSearchParams({ topics: "logs" });
+  const q = new URLSearchParams({ topics: "logs,jobs" });
   if (lastId) {
     q.set("last_event_id", lastId);
   }
@@ -152,7 +170,7 @@ function open(): void {
   es.onopen = beat;
   es.onmessage = beat;
   es.addEventListener("ping", beat);
-  for (const type of ["log", "count", "reset"]) {
+  for (const type of ["log", "count", "job", "reset"]) {
     es.addEventListener(type, (e) => {
       beat(e);
       const frame = parse(type, (e as MessageEvent<string>).data);

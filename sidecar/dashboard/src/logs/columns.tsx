@@ -4,7 +4,7 @@ import { bytesText } from "../lib/body";
 import { visibleLine } from "../lib/escape";
 import { millis } from "../lib/numbers";
 import type { Tab } from "../lib/view";
-import { Status, Time } from "../ui/parts";
+import { Status, Time, parseTime } from "../ui/parts";
 
 export interface Names {
   action: Map<string, string>;
@@ -32,6 +32,14 @@ export function endpointOf(l: Log): string {
 
 export function refsText(l: Log): string {
   return Object.entries(l.refs ?? {}).map(([k, v]) => `${k.replace(/_id$/, "")} ${v}`).join("  ");
+}
+
+/* What is overdue waits for a free worker, or is held: disabled, or its circuit is open. */
+function NextTry({ at }: { at: string }) {
+  const late = Date.now() - (parseTime(at) ?? 0);
+  return late > 0
+    ? <span title={`Due since ${at}: it is held, or waits for its turn`}>{late > 30_000 ? "held" : "due"}</span>
+    : <Time at={at} form="ago" />;
 }
 
 const dash = <span className="sub">{"\u2013"}</span>;
@@ -71,7 +79,7 @@ export const COLUMNS: readonly Column[] = [
   { key: "attempts", head: "Tries", width: "58px", min: 58, num: true,
     cell: (l) => l.attempts || dash, text: (l) => l.attempts },
   { key: "next", head: "Next try", width: "104px", min: 104,
-    cell: (l) => l.next_attempt_at ? <Time at={l.next_attempt_at} form="ago" /> : dash,
+    cell: (l) => l.next_attempt_at ? <NextTry at={l.next_attempt_at} /> : dash,
     text: (l) => l.next_attempt_at },
   { key: "lab", head: "Lab", width: "120px", min: 120,
     cell: (l, n) => l.lab_id === null ? dash : visibleLine(named(n.lab, l.lab_id)), text: (l) => l.lab_id },

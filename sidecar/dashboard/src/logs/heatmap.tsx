@@ -171,7 +171,7 @@ export function HeatGrid({ data, name: nameOf, stale, onPick }: {
                     className={`${narrow ? "narrow" : ""}${on ? " sel" : ""}`}
                     onFocus={() => setAt({ r, c })}>
                     {!narrow && fail > 0 ? short(fail) : null}
-                    {n > 0 ? <span className="bar" style={{ width: `${Math.max(6, 100 * Math.sqrt(n / max))}%` }} /> : null}
+                    {n > 0 ? <span className="vol" style={{ width: `${Math.max(6, 100 * Math.sqrt(n / max))}%` }} /> : null}
                   </td>
                 );
               })}

@@ -110,6 +110,9 @@ export function useLiveRows(params: Params, key: readonly unknown[], tokens: rea
         latest.current.onReset();
         return;
       }
+      if (f.type === "job") {
+        return;
+      }
       if (f.type === "count") {
         vague.current = true;
       } else {

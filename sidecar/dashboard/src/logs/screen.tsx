@@ -1,7 +1,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { Link } from "react-router";
-import { ApiError } from "../api/client";
+import { ApiError, type Params } from "../api/client";
 import { MAX_PAGES, useActionNames, useDeveloperNames, useErrorGroups, useHeatmap, useLogs,
   useSummary } from "../api/queries";
 import { Drawer } from "../detail/drawer";
@@ -12,6 +12,7 @@ import { agoText, offsetParam } from "../lib/time";
 import { TABS, viewPath, type HeatBy, type Panel, type Tab } from "../lib/view";
 import { useZone } from "../prefs";
 import { useLabNames } from "../shell/labs-data";
+import { can, useSession } from "../shell/me";
 import { Boundary } from "../ui/boundary";
 import { Icon } from "../ui/icons";
 import { useKeys } from "../ui/keys";
@@ -31,6 +32,7 @@ import { Tiles } from "./tiles";
 import { useView } from "./use-view";
 import { ViewsMenu } from "./views-menu";
 
+const Batch = lazy(() => import("../actions/batch"));
 const Charts = lazy(() => import("./charts"));
 
 const TAB_WORD: Record<Tab, string> = { api: "API", webhook: "Webhook", errors: "Errors" };
@@ -291,6 +293,8 @@ function Listing({ view, patch, span, names, filters }: PartProps & {
 
   const at = rows.findIndex((r) => r._id === view.log);
   const last = q.data?.pages.at(-1);
+  const may = can(useSession(), "operate");
+  const [batch, setBatch] = useState<Params | null>(null);
   const [groupsOn, setGroupsOn] = useState(true);
   return (
     <>
@@ -306,6 +310,8 @@ function Listing({ view, patch, span, names, filters }: PartProps & {
           disabled={q.isFetching}><Icon name="refresh" /></button>
         <button type="button" className="iconbtn" onClick={() => patch({ tail: true, log: null })}
           title="Live tail (l)"><Icon name="play" size={12} /><span className="wide-only">Live tail</span></button>
+        {may && view.tab !== "api" ? <button type="button" className="iconbtn boxed"
+          title="Send again all failed deliveries that match; a plan comes first" onClick={() => setBatch(failedOf(filters, span))}>Retry failed</button> : null}
         <ColumnsMenu tab={view.tab} cols={view.cols} onChange={(cols) => patch({ cols }, { replace: true })} />
         <ViewsMenu view={view} />
         <ExportMenu params={[...filters, ...spanParams(span)]} />
@@ -333,13 +339,22 @@ function Listing({ view, patch, span, names, filters }: PartProps & {
           {last?.searched_to && last.page.has_more ? <span>Searched back to {agoText(Date.parse(last.searched_to), Date.now())}.</span> : null}
         </div>) : null}
       <SelectionBar rows={rows.filter((r) => picked.has(r._id))} columns={columns} names={names}
-        clear={() => setPicked(new Set())} />
+        clear={() => setPicked(new Set())}
+        retry={may ? (ids) => setBatch(ids.map((i) => ["id", i])) : null} />
+      {batch ? <Suspense fallback={null}><Batch params={batch} close={() => setBatch(null)} /></Suspense> : null}
       {view.log ? <Drawer id={view.log} names={names} part={view.part} close={close}
         onPart={(part) => patch({ part }, { replace: true })}
         prev={at > 0 ? () => step(-1) : null}
         next={at >= 0 && at < rows.length - 1 ? () => step(1) : null} /> : null}
     </>
   );
+}
+
+/* The failed deliveries of a view; what else was asked of status does not matter. */
+function failedOf(filters: Params, span: Span): Params {
+  const kinds = filters.some(([k]) => k === "kind") ? []
+    : [["kind", "webhook"], ["kind", "hl7"]] as [string, string][];
+  return [...filters.filter(([k]) => k !== "status"), ...kinds, ["status", "FAIL"], ...spanParams(span)];
 }
 
 function focusRow(id: string): void {

@@ -73,7 +73,7 @@ export function Tail({ view, names, filters, patch }: {
         if (n > 0 && stoppedRef.current) {
           setMissed((m) => m + n);
         }
-      } else {
+      } else if (f.type !== "job") {
         wants.current = true;
       }
     });

@@ -12,6 +12,6 @@ export function useSession(): Me {
 }
 
 /* For hiding what would be refused anyway; the server decides. */
-export function can(me: Me, right: string): boolean {
-  return me.rights.includes(right);
+export function can(me: Me, right: Me["rights"][number] | ""): boolean {
+  return right === "" || me.rights.includes(right);
 }

@@ -15,6 +15,7 @@ import { ShortcutSheet } from "./shortcuts";
 
 const NAV = [
   { to: "/logs/api", under: "/log", label: "Logs", right: "" },
+  { to: "/jobs", under: "/jobs", label: "Retry jobs", right: "" },
   { to: "/config/developers", under: "/config", label: "Configuration", right: "" },
   { to: "/dead-letters", under: "/dead-letters", label: "Dead letters", right: "platform" },
   { to: "/audit", under: "/audit", label: "Audit", right: "audit" },
@@ -49,7 +50,7 @@ export function Shell({ children }: { children: ReactNode }) {
   useEffect(() => startLive(), []);
   useKeys({ "?": () => setHelp(true) });
 
-  const items = NAV.filter((n) => n.right === "" || can(me, n.right));
+  const items = NAV.filter((n) => can(me, n.right));
   const active = (under: string): boolean => at.startsWith(under);
 
   const signOut = async (): Promise<void> => {

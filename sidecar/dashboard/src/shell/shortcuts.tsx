@@ -9,6 +9,7 @@ const KEYS: readonly [string[], string][] = [
   [["x"], "Select the row"],
   [["[", "]"], "Previous and next log while one is open"],
   [["Esc"], "Close; focus goes back to the row"],
+  [["r"], "Resend, or edit and replay, the open log"],
   [["l"], "Live tail on or off"],
   [["n"], "Show new rows"],
   [["?"], "This sheet"],
