@@ -50,8 +50,8 @@ export function HeatGrid({ data, name: nameOf, stale, onPick }: {
     return () => o.disconnect();
   }, []);
 
-  const head = width < 560 ? 120 : 220;
-  const cellW = (width - head - 70) / cols;
+  const head = width < 560 ? 120 : Math.min(320, Math.max(220, Math.round(width * 0.27)));
+  const cellW = (width - head - 84) / cols;
   const narrow = cellW < 22;
   const label = (r: number, c: number): string => {
     const row = data.rows[r]!;
@@ -147,7 +147,7 @@ export function HeatGrid({ data, name: nameOf, stale, onPick }: {
         <colgroup>
           <col style={{ width: head }} />
           {Array.from({ length: cols }, (_, i) => <col key={i} />)}
-          <col style={{ width: 70 }} />
+          <col style={{ width: 84 }} />
         </colgroup>
         <thead>
           <tr>
