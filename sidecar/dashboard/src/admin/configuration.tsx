@@ -10,6 +10,7 @@ import { Icon } from "../ui/icons";
 import { Time, parseTime } from "../ui/parts";
 import { toast } from "../ui/toast";
 import { DocForm } from "./form";
+import { Integrations } from "./integrations";
 import { KINDS, type Doc, type Field, type Kind } from "./kinds";
 import { List, type Col } from "./table";
 
@@ -25,17 +26,19 @@ export default function Configuration() {
   const me = useSession();
   const kinds = KINDS.filter((k) => !k.read || can(me, k.read));
   const kind = kinds.find((k) => k.key === what);
-  if (!kind) {
-    return <Navigate to={`/config/${kinds[0]!.key}`} replace />;
+  const integrations = what === "integrations";
+  if (!kind && !integrations) {
+    return <Navigate to="/config/integrations" replace />;
   }
   return (
     <main className="page narrow">
       <div className="page-head"><h1>Configuration</h1></div>
       <nav className="tabs" aria-label="Configuration" style={{ marginBottom: 12, overflowX: "auto", borderBottom: "1px solid var(--line)" }}>
+        <Link to="/config/integrations" aria-current={integrations ? "page" : undefined}>Integrations</Link>
         {kinds.map((k) => (
-          <Link key={k.key} to={`/config/${k.key}`} aria-current={k.key === kind.key ? "page" : undefined}>{k.title}</Link>))}
+          <Link key={k.key} to={`/config/${k.key}`} aria-current={k.key === kind?.key ? "page" : undefined}>{k.title}</Link>))}
       </nav>
-      <Collection key={kind.key} kind={kind} />
+      {kind ? <Collection key={kind.key} kind={kind} /> : <Integrations />}
     </main>
   );
 }

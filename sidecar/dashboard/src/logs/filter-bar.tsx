@@ -7,6 +7,9 @@ import type { Names } from "./columns";
 
 const MAX_SUGGEST = 10;
 
+/* What becomes of the filters that are there by then. */
+type Change = (change: (was: Token[]) => Token[]) => void;
+
 interface Hint { text: string; label: string; help: string; whole: boolean }
 
 function labelsOf(t: Filter): { name: string; op: string } {
@@ -24,7 +27,7 @@ function valueText(t: Filter, names: Names): string {
 
 /* The search box speaks the language of the address; chips are its words. */
 export function FilterBar({ tokens, onChange, names, focusKey }: {
-  tokens: Token[]; onChange: (t: Token[]) => void; names: Names; focusKey: number;
+  tokens: Token[]; onChange: Change; names: Names; focusKey: number;
 }) {
   const [text, setText] = useState("");
   const [at, setAt] = useState(-1);
@@ -45,9 +48,11 @@ export function FilterBar({ tokens, onChange, names, focusKey }: {
   const add = (raw: string): void => {
     const more = parseSearch(raw);
     const single = (n: string): boolean => n === "q";
-    const keep = tokens.filter((t) => !(t.kind === "filter" && single(t.name)
-      && more.some((m) => m.kind === "filter" && m.name === t.name)));
-    onChange([...keep, ...more.filter((m) => !keep.some((t) => sameToken(t, m)))]);
+    onChange((was) => {
+      const keep = was.filter((t) => !(t.kind === "filter" && single(t.name)
+        && more.some((m) => m.kind === "filter" && m.name === t.name)));
+      return [...keep, ...more.filter((m) => !keep.some((t) => sameToken(t, m)))];
+    });
     setText("");
     setAt(-1);
   };
@@ -93,7 +98,7 @@ export function FilterBar({ tokens, onChange, names, focusKey }: {
     } else if (e.key === "Backspace" && text === "" && tokens.length > 0) {
       e.preventDefault();
       const last = tokens.at(-1)!;
-      onChange(tokens.slice(0, -1));
+      onChange((was) => was.filter((t) => !sameToken(t, last)));
       setText(tokenText(last));
     }
   };
@@ -124,12 +129,12 @@ export function FilterBar({ tokens, onChange, names, focusKey }: {
           {tokens.map((t, i) => (
             <Chip key={`${tokenText(t)}${i}`} token={t} names={names}
               onEdit={() => {
-                onChange(tokens.filter((_, j) => j !== i));
+                onChange((was) => was.filter((x) => !sameToken(x, t)));
                 setText(tokenText(t));
                 input.current?.focus();
               }}
-              onRemove={() => onChange(tokens.filter((_, j) => j !== i))} />))}
-          <button type="button" className="iconbtn" onClick={() => onChange([])}>Clear all</button>
+              onRemove={() => onChange((was) => was.filter((x) => !sameToken(x, t)))} />))}
+          <button type="button" className="iconbtn" onClick={() => onChange(() => [])}>Clear all</button>
         </div>
       ) : null}
     </div>
@@ -167,7 +172,7 @@ const QUICK: readonly { label: string; token: Filter }[] = [
   { label: "Slow", token: { kind: "filter", name: "duration_ms", op: "gte", not: false, value: "1000" } },
 ];
 
-function Quick({ tokens, onChange }: { tokens: Token[]; onChange: (t: Token[]) => void }) {
+function Quick({ tokens, onChange }: { tokens: Token[]; onChange: Change }) {
   return (
     <div className="seg" role="group" aria-label="Quick filters">
       {QUICK.map((q) => {
@@ -175,7 +180,7 @@ function Quick({ tokens, onChange }: { tokens: Token[]; onChange: (t: Token[]) =
         return (
           <button key={q.label} type="button" aria-pressed={on}
             title={q.label === "Slow" ? "One second or longer" : undefined}
-            onClick={() => onChange(on ? tokens.filter((t) => !sameToken(t, q.token)) : [...tokens, q.token])}>
+            onClick={() => onChange((was) => on ? was.filter((t) => !sameToken(t, q.token)) : [...was, q.token])}>
             {q.label}</button>
         );
       })}

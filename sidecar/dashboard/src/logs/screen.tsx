@@ -100,7 +100,7 @@ export function LogsScreen() {
       <Panels view={view} span={span} names={names} summary={summary} onZoom={zoom} patch={patch} />
       <section className="card" style={{ marginTop: 12 }} aria-label={`${TAB_WORD[view.tab]} logs`}>
         <FilterBar tokens={view.tokens} names={names} focusKey={focusKey}
-          onChange={(tokens) => patch({ tokens })} />
+          onChange={(change) => patch((v) => ({ tokens: change(v.tokens) }))} />
         {view.tail ? <Tail view={view} names={names} filters={filters} patch={patch} />
           : <Listing view={view} span={span} names={names} filters={filters} patch={patch} />}
       </section>

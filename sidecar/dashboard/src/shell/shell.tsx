@@ -16,7 +16,7 @@ import { ShortcutSheet } from "./shortcuts";
 const NAV = [
   { to: "/logs/api", under: "/log", label: "Logs", right: "" },
   { to: "/jobs", under: "/jobs", label: "Retry jobs", right: "" },
-  { to: "/config/developers", under: "/config", label: "Configuration", right: "" },
+  { to: "/config/integrations", under: "/config", label: "Configuration", right: "" },
   { to: "/dead-letters", under: "/dead-letters", label: "Dead letters", right: "platform" },
   { to: "/audit", under: "/audit", label: "Audit", right: "audit" },
   { to: "/system", under: "/system", label: "System", right: "platform" },

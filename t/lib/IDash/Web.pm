@@ -1,0 +1,101 @@
+package IDash::Web;
+
+# The web page on the real stack: Redis, integrationd on SQLite, nginx with
+# conf/dashboard.conf and the built page; and scripts of t/ui/ that drive Debian's
+# Chromium through it and print TAP.
+
+use strict;
+use warnings;
+
+use ApiTest ();
+use IDash;
+use IDash::Wait;
+use Test::More;
+
+# Says why web tests cannot run here; in CI that is a failure, else a skip.
+sub needed {
+    my $why = $ENV{IDASH_SANITIZE} ? 'the sanitizer run leaves the web out'
+        : !chromium() ? 'no chromium'
+        : !-f root_dir() . '/build/dashboard/index.html' ? 'make ui first'
+        : undef;
+    return if !$why;
+
+    die "$why\n" if $ENV{CI} && !$ENV{IDASH_SANITIZE};
+    plan skip_all => $why;
+    return;
+}
+
+sub chromium {
+    for my $dir (split /:/, $ENV{PATH}) {
+        return "$dir/chromium" if -x "$dir/chromium";
+    }
+    return;
+}
+
+# start(conf => {..}, server => "more of nginx' server{}")
+sub start {
+    my ($class, %opt) = @_;
+
+    my $api = ApiTest::api(conf => { roles => 'drain,dispatch,api',
+        retention_ok => '3650d', retention_fail => '3650d',
+        %{ $opt{conf} || {} } });
+    my $dir = IDash::Process::dir('web');
+    my $page = root_dir() . '/build/dashboard';
+    system('cp', '-r', $page, "$dir/dashboard") == 0 or die "cp: $?";
+    system('chmod', '-R', 'a+rX', $dir);
+
+    my $conf = read_file(root_dir() . '/conf/dashboard.conf');
+    $conf =~ s/\@API\@/$api->d->socket/ge;
+    $conf =~ s/\@ROOT\@/$dir/g;
+    chmod 0755, $api->d->dir;
+
+    my $nginx = nginx(module => $opt{module} // 0,
+        redis => $opt{module} ? $api->redis_of : undef,
+        http => 'include /etc/nginx/mime.types;', server => ($opt{server} || '') . $conf);
+    return bless { api => $api, nginx => $nginx, dir => $dir }, $class;
+}
+
+sub api { return $_[0]{api} }
+sub url { return 'http://' . $_[0]{nginx}->addr }
+
+# Runs t/ui/NAME.mjs; each of its TAP lines is one of ours.
+sub drive {
+    my ($self, $name, %env) = @_;
+
+    my $root = root_dir();
+    local $ENV{IDASH_URL} = $self->url;
+    local $ENV{IDASH_KEY} = $self->{api}{admin};
+    local $ENV{IDASH_CHROMIUM} = chromium();
+    local $ENV{IDASH_SHOTS} = $ENV{IDASH_SHOTS} // '';
+    local @ENV{ keys %env } = values %env;
+
+    run_tap("$root/mk/ui node $root/t/ui/$name.mjs", $name);
+    return;
+}
+
+# The TAP of a command as tests of this file.
+sub run_tap {
+    my ($command, $name) = @_;
+
+    open my $out, '-|', "$command 2>&1" or die "$command: $!";
+    my ($n, $plan) = (0, undef);
+    while (my $line = <$out>) {
+        chomp $line;
+        if ($line =~ /^(not )?ok \d+ - (.*)/) {
+            ok(!$1, $2);
+            $n++;
+        } elsif ($line =~ /^1\.\.(\d+)$/) {
+            $plan = $1;
+        } elsif ($line =~ /^# (\S+ [\d.]+ \S+)$/) {
+            note $1;
+        } elsif ($line ne '') {
+            diag $line;
+        }
+    }
+    close $out;
+    is($?, 0, "$name ends well");
+    is($n, $plan // -1, "$name ran all of its tests");
+    return;
+}
+
+1;

@@ -1,0 +1,200 @@
+import { BASE, KEY, api, is, main, ok, open, quiet, sleep, tabTo, waitFor } from "./lib.mjs";
+
+const VIEWER = process.env.IDASH_VIEWER;
+const rows = (page) => page.locator("[role=grid][aria-label=Logs] a.cover");
+
+async function signIn(browser) {
+  const t = await open(browser, "/logs/api", { key: null });
+  t.watch.allow.push(/401/);
+  const { page } = t;
+  await page.getByLabel("API key").first().fill("nonsense");
+  await page.keyboard.press("Enter");
+  ok(await page.getByText("begins with idash_").isVisible(), "a wrong key is refused before it is sent");
+  await page.getByLabel("API key").first().fill(`${KEY}x`);
+  await page.keyboard.press("Enter");
+  ok(await waitFor(() => page.getByText("unknown, revoked or expired").isVisible()), "an unknown key is refused");
+  await page.getByLabel("API key").first().fill(KEY);
+  await page.keyboard.press("Enter");
+  await rows(page).first().waitFor();
+  const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href]));
+  ok(!kept.includes(KEY), "the key is kept nowhere");
+  await page.getByLabel("Account").click();
+  await page.getByText("Sign out").click();
+  ok(await waitFor(() => page.getByLabel("API key").first().isVisible().catch(() => false)), "sign out ends it");
+  await quiet(t, "signing in");
+}
+
+async function filters(browser) {
+  const t = await open(browser, "/logs/api");
+  const { page } = t;
+  await rows(page).first().waitFor();
+  await page.keyboard.press("/");
+  await page.keyboard.type("status:FAIL http:5xx");
+  await page.keyboard.press("Enter");
+  await waitFor(async () => page.url().includes("http=5xx"));
+  ok(/status=FAIL&http=5xx/.test(page.url()), "the filter stands in the address");
+  await waitFor(async () => await rows(page).count() === 12);
+  const before = await rows(page).evaluateAll((l) => l.map((e) => e.getAttribute("data-row")));
+  is(before.length, 12, "twelve failures");
+  await page.reload();
+  await waitFor(async () => await rows(page).count() === 12);
+  const after = await rows(page).evaluateAll((l) => l.map((e) => e.getAttribute("data-row")));
+  is(after.join(), before.join(), "a reload shows the same");
+  await page.goBack();
+  ok(await waitFor(async () => !page.url().includes("http=5xx")), "back is the view before");
+  await page.goForward();
+  await page.keyboard.press("/");
+  await page.keyboard.type("bogus:1 ref_nothing:2");
+  await page.keyboard.press("Enter");
+  ok(await waitFor(() => page.getByText("not understood and not applied").isVisible()), "a bad word is a red chip");
+  ok(await rows(page).count() > 0, "and the rest stays");
+  await page.getByText("Clear all").click();
+  await page.keyboard.press("/");
+  await page.keyboard.type("bill_id:B-77");
+  await page.keyboard.press("Enter");
+  ok(await waitFor(async () => await rows(page).count() === 1), "a business reference finds its one log");
+  await rows(page).first().click();
+  await page.getByRole("complementary", { name: "Log" }).waitFor();
+  ok(await waitFor(() => page.getByText("B-77").last().isVisible()), "the drawer opens");
+  const [page2] = await Promise.all([t.ctx.waitForEvent("page"), rows(page).first().click({ modifiers: ["Control"] })]);
+  ok(await waitFor(async () => page2.url().includes("/dashboard/log/")), "a row opens in a tab of its own");
+  await page2.close();
+  await page.keyboard.press("Escape");
+  ok(await waitFor(() => page.evaluate(() => document.activeElement?.hasAttribute("data-row"))), "Esc closes, focus is back on the row");
+  await page.getByTitle("Export all that match").click();
+  const [file] = await Promise.all([page.waitForEvent("download"), page.getByText("CSV", { exact: true }).click()]);
+  const { readFileSync } = await import("node:fs");
+  ok(readFileSync(await file.path(), "utf8").includes("B-77"), "the export holds what matched");
+  await quiet(t, "filters");
+}
+
+async function heatmap(browser) {
+  const t = await open(browser, "/logs/api");
+  const { page } = t;
+  const cell = page.locator('table.heat td[data-l="3"], table.heat td[data-l="4"], table.heat td[data-l="2"]').first();
+  await cell.waitFor();
+  ok(/failed of/.test(await cell.getAttribute("aria-label") ?? ""), "a cell says what it counts");
+  await cell.click();
+  ok(await waitFor(async () => /endpoint=.*from=|from=.*endpoint=/.test(page.url())), "a cell narrows time and endpoint");
+  await page.getByText("Table", { exact: true }).click();
+  ok(await waitFor(() => page.getByRole("region", { name: "Volume and latency as a table" }).isVisible()), "the charts have a table twin");
+  await quiet(t, "heatmap");
+}
+
+/* Nothing but the keyboard from the list to the new log. */
+async function resendByKeyboard(browser) {
+  const t = await open(browser, "/logs/webhook?status=SUCCESS");
+  const { page } = t;
+  await rows(page).first().waitFor();
+  await page.keyboard.press("j");
+  await waitFor(() => page.evaluate(() => document.activeElement?.hasAttribute("data-row")));
+  await page.keyboard.press("Enter");
+  await page.getByRole("complementary", { name: "Log" }).getByText("Resend", { exact: true }).waitFor();
+  await page.keyboard.press("r");
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("Resend 1 to orders").waitFor();
+  await waitFor(() => page.evaluate(() => document.activeElement?.tagName === "INPUT"));
+  await page.keyboard.type("the partner asked for it");
+  await page.keyboard.press("Enter");
+  ok(await waitFor(() => dialog.getByText("Open the new log").isVisible()), "resent by keyboard alone");
+  ok(await tabTo(page, "Open the new log"), "the new log is reached by Tab");
+  await page.keyboard.press("Enter");
+  ok(await waitFor(() => page.getByText("Resend of").first().isVisible()), "the new log says of what it is a resend");
+  const audit = await api("GET", "/audit?limit=20");
+  ok(JSON.stringify(audit.json).includes("the partner asked for it"), "it is in the audit log, with its reason");
+  await quiet(t, "resend");
+}
+
+async function waiting(browser) {
+  const t = await open(browser, "/logs/webhook?status=PENDING&ref[bill_id]=later");
+  const { page } = t;
+  await rows(page).first().click();
+  const drawer = page.getByRole("complementary", { name: "Log" });
+  await drawer.getByText("Reschedule").click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("At a time").click();
+  await dialog.getByText("Move 1 delivery").click();
+  ok(await waitFor(() => page.getByText("Moved to").isVisible()), "a waiting delivery is rescheduled");
+  await drawer.getByText("Cancel delivery").click();
+  await dialog.getByText("Cancel 1 delivery").click();
+  ok(await waitFor(() => drawer.locator('.status[data-s="CANCELLED"]').first().isVisible()), "and cancelled");
+  await quiet(t, "waiting");
+}
+
+async function integrations(browser) {
+  const t = await open(browser, "/config/integrations");
+  const { page } = t;
+  await page.getByLabel("Test orders").click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("Try the programs, send nothing").click();
+  ok(await waitFor(() => dialog.getByLabel("Payload result").isVisible()), "the playground shows the payload");
+  ok(/"bill": "B-1"/.test(await dialog.getByLabel("Payload result").textContent() ?? ""), "made by the transform");
+  await dialog.getByText("transform", { exact: true }).locator("xpath=following::textarea[1]").fill("{bill: ");
+  await dialog.getByText("Try the programs, send nothing").click();
+  ok(await waitFor(async () => (await dialog.getByLabel("Payload result").textContent() ?? "").includes("failed")), "a broken program says so");
+  await dialog.getByText("Close", { exact: true }).last().click();
+
+  await page.getByLabel("Rotate the secret of orders").click();
+  await dialog.getByText("Rotate the secret", { exact: true }).click();
+  ok(await waitFor(() => dialog.getByText(/^whsec_/).isVisible()), "a rotated secret is shown once");
+  await dialog.getByText("I have copied it").click();
+
+  /* somebody else saves first: 412, nothing typed is lost */
+  await page.getByLabel("Change orders").click();
+  const name = dialog.getByLabel("name", { exact: true });
+  await name.fill("orders of mine");
+  const list = await api("GET", "/integrations");
+  const doc = list.json.data.find((d) => d.name === "orders");
+  const now = await api("GET", `/integrations/${doc.id}`);
+  const put = await fetch(`${BASE}/api/v1/integrations/${doc.id}`, { method: "PUT",
+    headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json", "if-match": now.etag },
+    body: JSON.stringify({ name: "orders of theirs", org_id: 3, lab_id: 11, action_id: 1, url: doc.url, allow_http: true }) });
+  is(put.status, 200, "somebody else saves");
+  t.watch.allow.push(/412/);
+  await dialog.getByText("Save changes").click();
+  ok(await waitFor(() => dialog.getByText("Changed meanwhile.").isVisible()), "the second sees the conflict");
+  is(await name.inputValue(), "orders of mine", "what was typed is kept");
+  ok((await dialog.textContent()).includes("orders of theirs"), "beside what is stored now");
+  await dialog.getByText("Save over it").click();
+  ok(await waitFor(() => page.getByText("orders of mine").first().isVisible()), "saved over it, knowingly");
+
+  await page.getByText("New integration").click();
+  t.watch.allow.push(/422/);
+  await dialog.getByText("Create integration").click();
+  ok(await waitFor(() => dialog.getByText("name must be given").isVisible()), "what is missing is said at its field");
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  await quiet(t, "integrations");
+}
+
+async function views(browser) {
+  const t = await open(browser, "/logs/api?status=FAIL");
+  const { page } = t;
+  await rows(page).first().waitFor();
+  await page.getByTitle("Saved views").click();
+  await page.getByText("Save this view").click();
+  await page.getByRole("dialog").getByLabel("Name").fill("failures");
+  await page.keyboard.press("Enter");
+  ok(await waitFor(() => page.getByText("View saved").isVisible()), "a view is saved");
+  await page.goto(`${BASE}/dashboard/logs/webhook`);
+  await page.getByTitle("Saved views").click();
+  await page.getByRole("menuitem", { name: "failures" }).click();
+  ok(await waitFor(async () => page.url().includes("/logs/api?status=FAIL")), "and opened again");
+  await quiet(t, "views");
+}
+
+async function viewer(browser) {
+  const t = await open(browser, "/logs/webhook", { key: VIEWER });
+  const { page } = t;
+  await rows(page).first().click();
+  const drawer = page.getByRole("complementary", { name: "Log" });
+  await drawer.getByText("Payload").first().waitFor();
+  await sleep(300);
+  is(await drawer.getByText("Resend", { exact: true }).count(), 0, "a viewer is offered no resend");
+  is(await page.getByText("Retry failed").count(), 0, "and no batch");
+  t.watch.allow.push(/403/);
+  await page.goto(`${BASE}/dashboard/audit`);
+  ok(await waitFor(() => page.getByText(/key with this right|may not|not allowed/i).first().isVisible()), "a forbidden page says so");
+  await quiet(t, "viewer");
+}
+
+await main(signIn, filters, heatmap, resendByKeyboard, waiting, integrations, views, viewer);

@@ -1,0 +1,164 @@
+/*
+ * What the scripts of this directory share: a browser that is signed in, TAP, axe,
+ * and a watch over everything that must never happen: a console error, a page
+ * error, a violation of the content security policy.
+ */
+
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { setTimeout as sleep } from "node:timers/promises";
+
+const require = createRequire(new URL("../../sidecar/dashboard/package.json", import.meta.url));
+const { chromium } = require("playwright-core");
+const axeSource = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+
+export const BASE = process.env.IDASH_URL;
+export const KEY = process.env.IDASH_KEY;
+export { sleep };
+
+let n = 0;
+let failed = 0;
+
+export function ok(cond, name, more = "") {
+  n++;
+  if (!cond) {
+    failed++;
+  }
+  console.log(`${cond ? "" : "not "}ok ${n} - ${name}`);
+  if (!cond && more) {
+    console.log(String(more).split("\n").map((l) => `#   ${l}`).join("\n"));
+  }
+  return cond;
+}
+
+export function is(got, want, name) {
+  return ok(got === want, name, `got ${JSON.stringify(got)}, want ${JSON.stringify(want)}`);
+}
+
+export const figure = (name, value, unit) => console.log(`# ${name} ${value} ${unit}`);
+
+/* What the page did wrong since it was last asked. */
+export class Watch {
+  constructor() {
+    this.faults = [];
+    this.allow = [];
+  }
+
+  on(page) {
+    page.on("console", (m) => {
+      if (m.type() === "error") {
+        this.add(`console: ${m.text()} ${m.location().url ?? ""}`);
+      }
+    });
+    page.on("pageerror", (e) => this.add(`page: ${e.message}`));
+    page.on("dialog", (d) => { this.add(`dialog: ${d.message()}`); void d.dismiss(); });
+  }
+
+  add(text) {
+    if (!this.allow.some((a) => a.test(text))) {
+      this.faults.push(text);
+    }
+  }
+
+  take() {
+    const f = this.faults;
+    this.faults = [];
+    return f;
+  }
+}
+
+export async function start() {
+  return chromium.launch({ executablePath: process.env.IDASH_CHROMIUM,
+    args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"] });
+}
+
+/* A tab of its own profile, signed in by KEY; null: nobody. */
+export async function open(browser, path, { key = KEY, dark = false, width = 1280, height = 900, watch = new Watch(), init, zone = "UTC" } = {}) {
+  const ctx = await browser.newContext({ viewport: { width, height }, colorScheme: dark ? "dark" : "light",
+    timezoneId: zone, reducedMotion: "reduce" });
+  if (key) {
+    const r = await ctx.request.post(`${BASE}/api/v1/login`, { data: {},
+      headers: { authorization: `Bearer ${key}`, origin: BASE, "sec-fetch-site": "same-origin" } });
+    if (!r.ok()) {
+      throw new Error(`login: ${r.status()} ${await r.text()}`);
+    }
+  }
+  const page = await ctx.newPage();
+  page.setDefaultTimeout(15_000);
+  watch.on(page);
+  await page.addInitScript(() => {
+    window.__csp = [];
+    document.addEventListener("securitypolicyviolation", (e) => window.__csp.push(`${e.violatedDirective} ${e.blockedURI}`));
+  });
+  if (init) {
+    await init(page, ctx);
+  }
+  await page.goto(`${BASE}/dashboard${path}`);
+  return { page, ctx, watch };
+}
+
+/* Nothing went wrong on this page. */
+export async function quiet(t, name) {
+  const csp = await t.page.evaluate(() => window.__csp ?? []);
+  const all = [...t.watch.take(), ...csp.map((c) => `csp: ${c}`)];
+  return ok(all.length === 0, `${name}: no console error, no CSP violation`, all.join("\n"));
+}
+
+export async function axe(page, name) {
+  await page.evaluate(axeSource);
+  const r = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  const text = r.violations.map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((x) => `${x.html.slice(0, 160)}\n    ${x.failureSummary?.split("\n")[1] ?? ""}`).join("\n  ")}`);
+  return ok(r.violations.length === 0, `${name}: axe finds nothing`, text.join("\n"));
+}
+
+/* Tabs until what is focused fits; false when it never does. */
+export async function tabTo(page, test, { key = "Tab", most = 80 } = {}) {
+  for (let i = 0; i < most; i++) {
+    if (await page.evaluate((t) => {
+      const e = document.activeElement;
+      return !!e && `${e.getAttribute("aria-label") ?? ""} ${e.textContent} ${e.labels?.[0]?.textContent ?? ""} ${e.getAttribute("data-row") ?? ""}`.includes(t);
+    }, test)) {
+      return true;
+    }
+    await page.keyboard.press(key);
+  }
+  return false;
+}
+
+export async function waitFor(f, most = 15_000) {
+  const end = Date.now() + most;
+  for (;;) {
+    const v = await f();
+    if (v || Date.now() > end) {
+      return v;
+    }
+    await sleep(100);
+  }
+}
+
+export async function api(method, path, body, key = KEY) {
+  const r = await fetch(`${BASE}/api/v1${path}`, { method, headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+    body: body === undefined ? undefined : JSON.stringify(body) });
+  return { status: r.status, etag: r.headers.get("etag"), json: await r.json().catch(() => null) };
+}
+
+/* Runs all parts, each on its own; the browser ends in any case. */
+export async function main(...parts) {
+  const browser = await start();
+  try {
+    for (const part of parts) {
+      try {
+        await part(browser);
+      } catch (e) {
+        ok(false, `${part.name} ran to its end`, e.stack);
+      }
+      for (const c of browser.contexts()) {
+        await c.close();
+      }
+    }
+  } finally {
+    await browser.close();
+  }
+  console.log(`1..${n}`);
+  process.exitCode = failed ? 1 : 0;
+}
