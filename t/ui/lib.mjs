@@ -116,7 +116,7 @@ export async function tabTo(page, test, { key = "Tab", most = 80 } = {}) {
   for (let i = 0; i < most; i++) {
     if (await page.evaluate((t) => {
       const e = document.activeElement;
-      return !!e && `${e.getAttribute("aria-label") ?? ""} ${e.textContent} ${e.labels?.[0]?.textContent ?? ""} ${e.getAttribute("data-row") ?? ""}`.includes(t);
+      return !!e && /^(A|BUTTON|INPUT|TEXTAREA|SELECT|SUMMARY)$/.test(e.tagName) && `${e.getAttribute("aria-label") ?? ""} ${e.textContent} ${e.labels?.[0]?.textContent ?? ""} ${e.getAttribute("data-row") ?? ""}`.includes(t);
     }, test)) {
       return true;
     }

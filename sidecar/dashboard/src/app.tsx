@@ -52,7 +52,7 @@ export function App() {
               <Route path="/dead-letters" element={<DeadLetters />} />
               <Route path="/config/:what?" element={<Configuration />} />
               <Route path="*" element={
-                <main className="page"><Failure error={new ApiError({ status: 404, title: "No such page" })} /></main>} />
+                <main className="page"><h1 className="visually-hidden">Not found</h1><Failure error={new ApiError({ status: 404, title: "No such page" })} /></main>} />
             </Routes>
           </Suspense>
         </Boundary>

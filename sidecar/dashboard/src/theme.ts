@@ -31,6 +31,8 @@ export const theme = createTheme({
   defaultRadius: "6px",
   respectReducedMotion: true,
   cursorType: "pointer",
+  /* the bar is the banner of the page, a dialog's header is none */
+  components: { Modal: { defaultProps: { attributes: { header: { role: "none" } } } } },
 });
 
 export const cssVariables: CSSVariablesResolver = () => ({

@@ -94,8 +94,8 @@ function Plot({ kind, data, points, onZoom, when }: {
         { paths: bars, fill: alpha(css("--ok"), 0.55), stroke: css("--ok"), width: 0, points: { show: false } },
         { paths: bars, fill: css("--fail"), stroke: css("--fail"), width: 0, points: { show: false } }]
         : [{},
-          { stroke: css("--accent"), width: 1.5, points: { show: false }, spanGaps: false },
-          { stroke: css("--retry"), width: 1.5, dash: [5, 3], points: { show: false }, spanGaps: false }],
+          { stroke: css("--accent"), width: 1.5, points: { size: 4 }, spanGaps: false },
+          { stroke: css("--retry"), width: 1.5, dash: [5, 3], points: { size: 4 }, spanGaps: false }],
       hooks: {
         setSelect: [(u) => {
           if (u.select.width > 3) {

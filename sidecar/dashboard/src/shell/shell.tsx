@@ -80,7 +80,7 @@ export function Shell({ children }: { children: ReactNode }) {
             </Menu.Dropdown>
           </Menu>
         </span>
-        <NavLink to="/logs/api" className="brand" aria-label="Integration Dashboard, logs">
+        <NavLink to="/logs/api" className="brand" aria-label="Integrations, all logs">
           <Mark /><span>Integrations</span>
         </NavLink>
         <nav className="nav" aria-label="Screens">
@@ -129,7 +129,7 @@ export function Shell({ children }: { children: ReactNode }) {
 function SchemeButton() {
   const { scheme } = usePrefs();
   const next = scheme === "auto" ? "light" : scheme === "light" ? "dark" : "auto";
-  const word = { auto: "system", light: "light", dark: "dark" };
+  const word = { auto: "auto", light: "light", dark: "dark" };
   return (
     <button type="button" className="iconbtn" title={`Theme: ${word[scheme]}. Press for ${word[next]}.`}
       aria-label={`Theme: ${word[scheme]}. Switch to ${word[next]}`}

@@ -84,7 +84,7 @@ export function Failure({ error, retry, title }:
   const left = useCountdown(error instanceof ApiError ? error.retryAfter : null);
   return (
     <div className="state err" role="alert">
-      <h3>{title ? `${title}: ${p.title}` : p.title}</h3>
+      <h2>{title ? `${title}: ${p.title}` : p.title}</h2>
       {p.detail && p.detail !== p.title ? <p>{p.detail}</p> : null}
       {"errors" in p && p.errors && p.errors.length > 0 ? (
         <ul>{p.errors.map((e, i) => (
@@ -121,7 +121,7 @@ export function Empty({ title, children, acts }:
   { title: string; children?: ReactNode; acts?: ReactNode }) {
   return (
     <div className="state">
-      <h3>{title}</h3>
+      <h2>{title}</h2>
       {children}
       {acts ? <div className="acts">{acts}</div> : null}
     </div>
