@@ -91,6 +91,7 @@ fusion_developer = "carepoint"
 # private addresses: the demo receiver's alone
 outbound_allow = "127.0.0.1/32"
 outbound_ports = "$partner"
+replay_base_url = "http://127.0.0.1:$port"
 EOF_CONF
 case $store in
 mongodb*)

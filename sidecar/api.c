@@ -19,7 +19,9 @@
 #include "api_live.h"
 #include "api_logs.h"
 #include "api_records.h"
+#include "api_replay.h"
 #include "api_resend.h"
+#include "api_retry.h"
 #include "api_session.h"
 #include "api_system.h"
 #include "clock.h"
@@ -63,6 +65,17 @@ static const struct api_route  routes[] = {
     { "POST", "/logs/{}/resend", api_logs_resend, API_SEND },
     { "POST", "/logs/{}/cancel", api_logs_cancel, AUTH_OPERATE },
     { "POST", "/logs/{}/reschedule", api_logs_reschedule, AUTH_OPERATE },
+    { "POST", "/logs/{}/replay", api_logs_replay, API_SEND },
+    { "GET",  "/replays/{}", api_replay_get, AUTH_READ },
+    { "POST", "/retry-plans", api_plan_create, AUTH_OPERATE },
+    { "GET",  "/retry-plans/{}", api_plan_get, AUTH_READ },
+    { "POST", "/retry-jobs", api_job_create, API_SEND },
+    { "GET",  "/retry-jobs", api_job_list, AUTH_READ },
+    { "GET",  "/retry-jobs/{}", api_job_get, AUTH_READ },
+    { "GET",  "/retry-jobs/{}/items", api_job_items, AUTH_READ },
+    { "POST", "/retry-jobs/{}/pause", api_job_pause, AUTH_OPERATE },
+    { "POST", "/retry-jobs/{}/resume", api_job_resume, AUTH_OPERATE },
+    { "POST", "/retry-jobs/{}/cancel", api_job_cancel, AUTH_OPERATE },
     { "POST", "/integrations/{}/test", api_integration_test, API_SEND },
     { "POST", "/integrations/{}/rotate-secret", api_integration_rotate,
         AUTH_CONFIG },

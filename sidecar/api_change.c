@@ -3,9 +3,11 @@
 #include "api_change.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "api_integration.h"
 #include "clock.h"
+#include "replay.h"
 #include "uuid.h"
 
 #define CHANGE_PAGE  200
@@ -239,6 +241,37 @@ developer_secret(struct api_call *c, struct api_change *ch)
 }
 
 
+/* What replays of his calls carry: sealed, left as it was when not given. */
+static bool
+developer_replays(struct api_call *c, struct api_change *ch)
+{
+    const json_t  *given = json_object_get(ch->body, "replay_credentials");
+    char          *sealed;
+
+    if (given == NULL) {
+        copy_member(ch, "replay_sealed");
+        copy_member(ch, "replay_credentials_set");
+        return true;
+    }
+
+    if (!json_is_null(given)) {
+        sealed = replay_seal(c->env->secret, ch->id, given);
+        if (sealed == NULL) {
+            return api_problem_result(c, RESULT_INTERNAL);
+        }
+
+        (void) json_object_set_new(ch->body, "replay_sealed",
+            json_string(sealed));
+        (void) json_object_set_new(ch->body, "replay_credentials_set",
+            json_true());
+        free(sealed);
+    }
+
+    (void) json_object_del(ch->body, "replay_credentials");
+    return true;
+}
+
+
 static bool
 developer_complete(struct api_call *c, struct api_change *ch)
 {
@@ -248,7 +281,8 @@ developer_complete(struct api_call *c, struct api_change *ch)
     }
 
     return check_org(c, ch) && check_labs(c, ch)
-           && (ch->errors.n > 0 || developer_secret(c, ch));
+           && (ch->errors.n > 0 || (developer_secret(c, ch)
+                                    && developer_replays(c, ch)));
 }
 
 

@@ -36,6 +36,7 @@ static const struct docs_field  developer_fields[] = {
     { "org_id", DOCS_INT, true, 1, ID_MAX },
     { "lab_ids", DOCS_LABS, false, 0, AUTH_MAX_LABS },
     { "auth_key", DOCS_SECRET, false, 16, 512 },
+    { "replay_credentials", DOCS_CREDENTIALS, false, 0, 16 },
     { "flags", DOCS_OBJECT, false, 0, 64 },
     { "enabled", DOCS_BOOL, false, 0, 0 },
     END
@@ -59,7 +60,8 @@ static const struct docs_field  view_fields[] = {
 };
 
 static const char *const  hide_none[] = { NULL };
-static const char *const  hide_developer[] = { "key_hmac", NULL };
+static const char *const  hide_developer[] = { "key_hmac", "replay_sealed",
+                                               NULL };
 static const char *const  hide_key[] = { "hmac", NULL };
 
 const struct docs_kind  docs_orgs = {
@@ -185,6 +187,58 @@ check_labs(const struct docs_field *f, const json_t *v, struct docs_errors *e)
 }
 
 
+static bool
+is_pair(const json_t *pair)
+{
+    const json_t  *name = json_array_get(pair, 0);
+    const json_t  *value = json_array_get(pair, 1);
+
+    return json_array_size(pair) == 2 && json_string_length(name) > 0
+           && json_string_length(name) <= 256
+           && json_string_length(value) <= 4096 && json_is_string(value)
+           && text_clean(json_string_value(name), json_string_length(name))
+           && text_clean(json_string_value(value), json_string_length(value))
+           && strpbrk(json_string_value(name), " :;") == NULL;
+}
+
+
+/* {"headers": [[name, value], ..], "query": [[name, value], ..]} */
+static void
+check_credentials(const struct docs_field *f, const json_t *v,
+    struct docs_errors *e)
+{
+    const char    *name;
+    const json_t  *list, *pair;
+    size_t         i;
+
+    if (json_is_null(v)) {
+        return;
+    }
+
+    if (!json_is_object(v)) {
+        docs_error(e, f->name, "type", "must be null or an object");
+        return;
+    }
+
+    json_object_foreach((json_t *) v, name, list) {
+        bool  ok = (strcmp(name, "headers") == 0 || strcmp(name, "query") == 0)
+                   && json_is_array(list)
+                   && json_array_size(list) <= (size_t) f->max;
+
+        json_array_foreach((json_t *) list, i, pair) {
+            ok &= is_pair(pair);
+        }
+
+        if (!ok) {
+            docs_error(e, f->name, "type", "must hold headers and query, "
+                "each at most %lld pairs of name and value",
+                (long long) f->max);
+            return;
+        }
+    }
+}
+
+
 static void
 check_object(const struct docs_field *f, const json_t *v,
     struct docs_errors *e)
@@ -273,6 +327,9 @@ check_field(const struct docs_field *f, const json_t *v,
         break;
     case DOCS_OBJECT:
         check_object(f, v, e);
+        break;
+    case DOCS_CREDENTIALS:
+        check_credentials(f, v, e);
         break;
     case DOCS_ZONE:
         check_zone(f, v, e);

@@ -20,7 +20,8 @@ enum docs_type {
     DOCS_ZONE,                             /* Asia/Kolkata */
     DOCS_ROLE,
     DOCS_TIME,                             /* RFC 3339 or null */
-    DOCS_SECRET                            /* read, never shown nor kept */
+    DOCS_SECRET,                           /* read, never shown nor kept */
+    DOCS_CREDENTIALS                       /* null, or {headers, query} */
 };
 
 struct docs_field {

@@ -38,7 +38,7 @@ struct live_client {
     struct auth_caller   caller;
     struct arena         arena;            /* the filter's texts */
     struct filter        filter;
-    bool                 logs;             /* topic */
+    bool                 logs, jobs;       /* topics */
     bool                 behind;           /* to be caught up from .at */
     bool                 reset;            /* to be told so */
     struct live_id       at;
@@ -192,6 +192,44 @@ client_change(struct api_live *l, struct live_client *cl, struct live_id id,
 }
 
 
+/* A job is seen by who sees all its labs. */
+static bool
+job_visible(const struct live_client *cl, const struct change_job *job)
+{
+    const struct scope  *sc = &cl->filter.scope;
+    json_t              *labs, *lab;
+    size_t               i;
+    bool                 sees = true;
+
+    if (sc->platform || sc->org_id != job->org_id || sc->labs == NULL) {
+        return sc->platform || sc->org_id == job->org_id;
+    }
+
+    labs = json_loadb(job->labs.p, job->labs.n, JSON_DECODE_ANY, NULL);
+    sees = json_is_array(labs);
+
+    json_array_foreach(labs, i, lab) {
+        sees &= scope_sees(sc, sc->org_id, json_integer_value(lab));
+    }
+
+    json_decref(labs);
+    return sees;
+}
+
+
+/* Jobs are few: they do not count into the rate of logs. */
+static void
+client_job(struct live_client *cl, struct live_id id,
+    const struct change_job *job)
+{
+    if (cl->jobs && job_visible(cl, job)
+        && !client_push(cl, "job", id, job->data))
+    {
+        cl->reset = true;
+    }
+}
+
+
 /* -- Redis ----------------------------------------------------------------- */
 
 static redisReply *
@@ -233,6 +271,14 @@ entry_read(const redisReply *entry, struct live_id *id, struct logdoc *d)
 }
 
 
+static bool
+entry_job(const redisReply *entry, struct live_id *id, struct change_job *job)
+{
+    return entry_read(entry, id, NULL)
+           && changes_job_decode(entry->element[1], job);
+}
+
+
 /* The id of the oldest (XRANGE - +) or newest (XREVRANGE + -) entry; 0-0 when
  * there is none. */
 static bool
@@ -261,6 +307,7 @@ static void
 live_hand_on(struct api_live *l, const redisReply *entries)
 {
     struct live_client  *cl;
+    struct change_job    job;
     struct logdoc        d;
     struct live_id       id;
 
@@ -276,6 +323,15 @@ live_hand_on(struct api_live *l, const redisReply *entries)
                                       ? 0 : logdoc_fingerprint(&d);
             for (cl = l->clients; cl != NULL; cl = cl->next) {
                 client_change(l, cl, id, &d);
+            }
+
+        } else if (entry_job(entries->element[i], &id, &job)) {
+            for (cl = l->clients; cl != NULL; cl = cl->next) {
+                if (!cl->reset && !cl->behind
+                    && id_compare(id, cl->at) > 0)
+                {
+                    client_job(cl, id, &job);
+                }
             }
         }
 
@@ -368,10 +424,11 @@ client_free(struct live_client *cl)
 static bool
 client_catch_up(struct api_live *l, struct live_client *cl)
 {
-    struct live_id   oldest, id;
-    struct logdoc    d;
-    redisReply      *reply;
-    char             from[56], to[48], count[24];
+    struct live_id      oldest, id;
+    struct change_job   job;
+    struct logdoc       d;
+    redisReply         *reply;
+    char                from[56], to[48], count[24];
 
     if (id_compare(cl->at, l->at) >= 0) {
         cl->behind = false;
@@ -403,6 +460,9 @@ client_catch_up(struct api_live *l, struct live_client *cl)
             if (cl->logs && filter_match(&cl->filter, &d)) {
                 client_log(cl, id, &d);
             }
+
+        } else if (entry_job(reply->element[i], &id, &job)) {
+            client_job(cl, id, &job);
         }
     }
 
@@ -554,7 +614,7 @@ filter_is_live(const struct filter *f, struct slice *name)
 
 
 static bool
-topics_parse(struct api_call *c, bool *logs)
+topics_parse(struct api_call *c, bool *logs, bool *jobs)
 {
     struct slice  topics;
 
@@ -565,6 +625,8 @@ topics_parse(struct api_call *c, bool *logs)
     *logs = topics.p == NULL || slice_eq(topics, SLICE_LIT("logs"))
             || slice_eq(topics, SLICE_LIT("logs,jobs"))
             || slice_eq(topics, SLICE_LIT("jobs,logs"));
+
+    *jobs = topics.p != NULL && !slice_eq(topics, SLICE_LIT("logs"));
 
     if (!*logs && !slice_eq(topics, SLICE_LIT("jobs"))) {
         return api_problem_param(c, SLICE_LIT("topics"), "unknown_value",
@@ -606,7 +668,7 @@ client_parse(struct api_call *c, struct live_client *cl)
     struct slice  name;
     bool          given;
 
-    if (!topics_parse(c, &cl->logs) || !last_id_parse(c, &cl->at, &given)
+    if (!topics_parse(c, &cl->logs, &cl->jobs) || !last_id_parse(c, &cl->at, &given)
         || !api_filter(c, &cl->filter) || !api_params_end(c))
     {
         return false;

@@ -237,3 +237,81 @@ changes_decode(const redisReply *fields, struct logdoc *d)
     d->status = (enum log_status) status;
     return RESULT_OK;
 }
+
+
+enum result
+changes_job(struct redis *r, const struct config *c, int64_t org_id,
+    const char *labs, const char *data)
+{
+    char         org[24];
+    const char  *argv[] = { "XADD", c->changes_stream, "*", "kind", "job",
+                            "org", org, "labs", labs, "data", data };
+    size_t       len[11];
+    redisReply  *reply;
+    enum result  result;
+
+    (void) snprintf(org, sizeof(org), "%lld", (long long) org_id);
+
+    for (int i = 0; i < 11; i++) {
+        len[i] = strlen(argv[i]);
+    }
+
+    if (redis_context(r) == NULL) {
+        return RESULT_UNAVAILABLE;
+    }
+
+    reply = redis_argv(r, 11, argv, len);
+    if (reply == NULL) {
+        return RESULT_UNAVAILABLE;
+    }
+
+    result = redis_reply_result(r, reply);
+    freeReplyObject(reply);
+    return result;
+}
+
+
+bool
+changes_job_decode(const redisReply *fields, struct change_job *job)
+{
+    bool  is_job = false;
+
+    memset(job, 0, sizeof(*job));
+    job->org_id = LOGDOC_NONE;
+
+    if (fields->type != REDIS_REPLY_ARRAY || fields->elements % 2 != 0) {
+        return false;
+    }
+
+    for (size_t i = 0; i < fields->elements; i += 2) {
+        const redisReply  *name = fields->element[i];
+        const redisReply  *text = fields->element[i + 1];
+        struct slice       key, value;
+
+        if (name->type != REDIS_REPLY_STRING
+            || text->type != REDIS_REPLY_STRING)
+        {
+            return false;
+        }
+
+        key = (struct slice) { name->str, name->len };
+        value = (struct slice) { text->str, text->len };
+
+        if (slice_eq(key, SLICE_LIT("kind"))) {
+            is_job = slice_eq(value, SLICE_LIT("job"));
+
+        } else if (slice_eq(key, SLICE_LIT("org"))) {
+            if (slice_int(value, &job->org_id) != RESULT_OK) {
+                return false;
+            }
+
+        } else if (slice_eq(key, SLICE_LIT("labs"))) {
+            job->labs = value;
+
+        } else if (slice_eq(key, SLICE_LIT("data"))) {
+            job->data = value;
+        }
+    }
+
+    return is_job && job->data.n > 0;
+}

@@ -18,6 +18,21 @@
 enum result changes_append(struct redis *r, const struct config *c,
     const struct logdoc *docs, size_t n);
 
+/*
+ * The progress of a job of that org: kind "job", org, labs (JSON: null or an
+ * array of ids) and data, the JSON that clients get.
+ */
+enum result changes_job(struct redis *r, const struct config *c,
+    int64_t org_id, const char *labs, const char *data);
+
+struct change_job {
+    int64_t       org_id;
+    struct slice  labs, data;
+};
+
+/* False: it is no job's entry. */
+bool changes_job_decode(const redisReply *fields, struct change_job *job);
+
 /* Fills D from an entry's reply (array of name, value ..); slices borrow it. */
 must_check enum result changes_decode(const redisReply *fields,
     struct logdoc *d);

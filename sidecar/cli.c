@@ -63,6 +63,19 @@ static const struct cli_command  commands[] = {
         { "follow", 'f', NULL, "Goes on with what comes; needs Redis." },
         { "json", 'j', NULL, "Prints one JSON object a line." },
         OPTION_HELP, OPTIONS_END } },
+    { "retry", "[NAME=VALUE ..]", cli_retry,
+      "Sends failed deliveries again: counts what the filters select, as logs "
+      "does, asks, and follows the job that a sidecar with the dispatch role "
+      "runs.",
+      { OPTION_CONFIG,
+        { "dry-run", 0, NULL, "Counts and sends nothing." },
+        { "yes", 'y', NULL, "Sends without asking." },
+        { "reason", 0, "TEXT", "Why, for the audit log." },
+        { "rate", 0, "N", "Deliveries a second; 10 when left out." },
+        { "stop-after", 0, "N", "Failures in a row that stop it; 20 when left "
+          "out, 0 never." },
+        { "no-wait", 0, NULL, "Does not wait for its end." },
+        OPTION_HELP, OPTIONS_END } },
     { "import", "[FILE]", cli_import,
       "Writes orgs, labs, action categories, actions and developers from JSON, "
       "as export prints it, over those of the same id.",

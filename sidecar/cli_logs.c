@@ -22,8 +22,8 @@
 
 
 /* "status=FAIL"; a name may hold brackets: ref[bill_id]=7 */
-static int
-logs_filter(struct cli *c, struct filter *f)
+int
+cli_filter(struct cli *c, const char *command, struct filter *f)
 {
     static const struct scope  all = { .platform = true };
     const char                *equal, *why = NULL;
@@ -36,15 +36,15 @@ logs_filter(struct cli *c, struct filter *f)
         equal = strchr(c->args[i], '=');
 
         if (equal == NULL) {
-            return cli_complain(CLI_USAGE, "logs: \"%s\" is no filter; write "
-                "name=value", c->args[i]);
+            return cli_complain(CLI_USAGE, "%s: \"%s\" is no filter; write "
+                "name=value", command, c->args[i]);
         }
 
         name = (struct slice) { c->args[i], (size_t) (equal - c->args[i]) };
         r = filter_add(f, name, slice_of(equal + 1), &why);
 
         if (r != RESULT_OK) {
-            return cli_complain(CLI_USAGE, "logs: %s: %s", c->args[i],
+            return cli_complain(CLI_USAGE, "%s: %s: %s", command, c->args[i],
                 r == RESULT_NOT_FOUND ? "there is no such filter"
                 : why == NULL ? result_text(r) : why);
         }
@@ -288,7 +288,7 @@ cli_logs(struct cli *c)
     status = cli_load_config(c);
     status = status == CLI_OK ? cli_number(c, "limit", 50, 1, LOGS_MAX, &limit)
                               : status;
-    status = status == CLI_OK ? logs_filter(c, &f) : status;
+    status = status == CLI_OK ? cli_filter(c, "logs", &f) : status;
     status = status == CLI_OK ? cli_open_store(c, true) : status;
 
     /* where to go on is taken before what is there is read: none falls

@@ -52,6 +52,10 @@ void cli_close(struct cli *c);
 int cli_number(const struct cli *c, const char *name, int64_t missing,
     int64_t min, int64_t max, int64_t *out);
 
+/* The arguments NAME=VALUE as a filter over all tenants; borrows them. */
+struct filter;
+int cli_filter(struct cli *c, const char *command, struct filter *f);
+
 /* The path of config.secret_file, or what it is beside a SQLite file. */
 bool cli_secret_path(const struct config *c, char *path, size_t len);
 
@@ -60,6 +64,7 @@ int cli_check(struct cli *c);
 int cli_migrate(struct cli *c);
 int cli_key(struct cli *c);
 int cli_logs(struct cli *c);
+int cli_retry(struct cli *c);
 int cli_import(struct cli *c);
 int cli_export(struct cli *c);
 

@@ -52,6 +52,7 @@ struct config {
     char     *jq_path;                     /* NULL: beside integrationd */
     int64_t   jq_timeout_us;
     int64_t   idempotency_keep_us;
+    char     *replay_base_url;
 
     char     *fusion_developer;            /* NULL: no calls of Fusion's */
     char     *fusion_map;                  /* jq, NULL: names inside data */

@@ -117,6 +117,10 @@ const struct config_key  config_keys[] = {
     { "idempotency_keep", CONFIG_TIME, AT(idempotency_keep_us), MINUTE,
       365 * DAY, "24h", false, NULL,
       "How long an idempotency key gives the first answer again." },
+    { "replay_base_url", CONFIG_OPTIONAL, AT(replay_base_url), 0, 0, NULL,
+      false, NULL,
+      "Where inbound calls are made again: nginx, as http://127.0.0.1:8080; "
+      "without it they are not." },
 
     { "fusion_developer", CONFIG_OPTIONAL, AT(fusion_developer), 0, 0, NULL,
       false, NULL, "Id of the developer whose calls Fusion's are (/queue/ and "

@@ -401,7 +401,7 @@ drain_thread_start(struct drain *d, unsigned number)
 
 enum result
 drain_start(const struct config *c, struct store *s, struct catalog *cat,
-    struct drain **out)
+    const struct secret *secret, struct drain **out)
 {
     struct drain  *d;
     enum result    r;
@@ -415,6 +415,7 @@ drain_start(const struct config *c, struct store *s, struct catalog *cat,
     d->shared.config = c;
     d->shared.store = s;
     d->shared.catalog = cat;
+    d->shared.secret = secret;
     d->shared.last_us = clock_wall_us();
     d->lag = -1;
     d->reclaim_us = clock_mono_us() + c->drain_reclaim_us;

@@ -10,7 +10,7 @@
 struct drain;
 
 must_check enum result drain_start(const struct config *c, struct store *s,
-    struct catalog *cat, struct drain **out);
+    struct catalog *cat, const struct secret *secret, struct drain **out);
 /* Stops reading, flushes, acknowledges; returns within the timeout. */
 void drain_stop(struct drain *d);
 

@@ -19,6 +19,7 @@
 #include "deadletter.h"
 #include "log.h"
 #include "record.h"
+#include "replay.h"
 #include "tenant.h"
 
 #define DRAIN_SLOW_US      2000000         /* an insert that asks for less */
@@ -432,6 +433,8 @@ drain_decode(struct drain_work *w, const struct queue_entry *e,
         item->fate = r == RESULT_INVALID ? FATE_DEAD : FATE_LATER;
         return;
     }
+
+    replay_claim(d->secret, d->store, &w->record.doc, &w->arena);
 
     if (e->deliveries >= DRAIN_SUSPECT) {
         w->record.doc.flags |= LOG_FLAG_SUSPECT;

@@ -17,6 +17,7 @@ struct drain_shared {
     const struct config  *config;
     struct store         *store;
     struct catalog       *catalog;
+    const struct secret  *secret;          /* of signed replays */
     _Atomic bool          stop;
     _Atomic int64_t       retention_ok_us, retention_fail_us;
     _Atomic int64_t       retention_dead_us;

@@ -31,6 +31,8 @@
 #include "intake.h"
 #include "log.h"
 #include "outbound.h"
+#include "replay_run.h"
+#include "retry_run.h"
 #include "upkeep.h"
 
 #define MAIN_TICK_MS   1000
@@ -47,6 +49,8 @@ struct server {
     struct outbound  *outbound;
     struct dispatch  *dispatch;
     struct intake    *intake;
+    struct retry_run *retries;
+    struct replay_run  *replays;
     struct api       *api;
     int               signals;
     bool              watchdog;
@@ -220,7 +224,8 @@ server_start(struct server *s)
     enum result  r = RESULT_OK;
 
     if (s->config->roles & CONFIG_ROLE_DRAIN) {
-        r = drain_start(s->config, s->store, s->catalog, &s->drain);
+        r = drain_start(s->config, s->store, s->catalog, s->cli->secret,
+            &s->drain);
         r = r == RESULT_OK ? upkeep_start(s->config, s->store, &s->upkeep) : r;
 
         if (r != RESULT_OK) {
@@ -266,6 +271,24 @@ server_start(struct server *s)
                 result_text(r));
             return CLI_FAILED;
         }
+
+        r = retry_run_start(s->config, s->store, s->outbound, &s->retries);
+
+        if (r != RESULT_OK) {
+            log_write(LOG_ERROR, "main", "batch retries cannot start: %s",
+                result_text(r));
+            return CLI_FAILED;
+        }
+    }
+
+    if (s->config->roles & CONFIG_ROLE_DISPATCH) {
+        r = replay_run_start(s->config, s->store, s->cli->secret, &s->replays);
+
+        if (r != RESULT_OK) {
+            log_write(LOG_ERROR, "main", "replays cannot start: %s",
+                result_text(r));
+            return CLI_FAILED;
+        }
     }
 
     if (s->config->roles & CONFIG_ROLE_API) {
@@ -291,6 +314,8 @@ server_stop(struct server *s)
     }
 
     intake_stop(s->intake);
+    replay_run_stop(s->replays);
+    retry_run_stop(s->retries);
     dispatch_stop(s->dispatch);
     outbound_destroy(s->outbound);
     drain_stop(s->drain);

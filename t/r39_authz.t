@@ -18,6 +18,8 @@ my %key = map { $_ => $api->key($_, 3) } qw/viewer operator admin auditor/;
 my %far = map { $_ => $api->key($_, 4) } qw/viewer operator admin auditor/;
 my $some = $api->key('admin', 3, '--labs', '12');
 
+my $none = '0197c000-0000-7000-8000-000000000000';
+
 # what each role is answered: v o a u; platform routes refuse all of them
 my @matrix = (
     [ 'GET', '/me', '200 200 200 200' ],
@@ -57,6 +59,19 @@ my @matrix = (
     [ 'POST', '/api-keys', '403 403 422 403',
         { name => 'x', org_id => 0, role => 'admin' } ],
     [ 'POST', '/dead-letters/x/replay', '403 403 403 403' ],
+    [ 'POST', "/logs/$north/resend", '403 409 409 403', {} ],
+    [ 'POST', "/logs/$north/replay", '403 409 409 403', { reason => 'x' } ],
+    [ 'GET', "/replays/$none", '404 404 404 404' ],
+    [ 'POST', '/retry-plans', '403 201 201 403', { filter => 'status=FAIL' } ],
+    [ 'GET', "/retry-plans/$none", '404 404 404 404' ],
+    [ 'POST', '/retry-jobs', '403 404 404 403',
+        { plan => $none, reason => 'x' } ],
+    [ 'GET', '/retry-jobs', '200 200 200 200' ],
+    [ 'GET', "/retry-jobs/$none", '404 404 404 404' ],
+    [ 'GET', "/retry-jobs/$none/items", '404 404 404 404' ],
+    [ 'POST', "/retry-jobs/$none/pause", '403 404 404 403', {} ],
+    [ 'POST', "/retry-jobs/$none/resume", '403 404 404 403', {} ],
+    [ 'POST', "/retry-jobs/$none/cancel", '403 404 404 403', {} ],
     [ 'POST', '/views', '201 201 201 201', { name => 'v', query => 'a=b' } ],
     [ 'POST', '/logout', '204 204 204 204' ],
 );
@@ -99,6 +114,11 @@ for my $role (@roles) {
     }
     for my $body ('request', 'response') {
         my $r = $api->get("/logs/$north/body/$body", key => $far{$role});
+        $leaks++ if $r->{status} != 404 && $r->{status} != 403;
+    }
+    for my $act ('resend', 'replay') {
+        my $r = $api->call('POST', "/logs/$north/$act", key => $far{$role},
+            json => { reason => 'x' });
         $leaks++ if $r->{status} != 404 && $r->{status} != 403;
     }
     my $r = $api->get('/logs', key => $far{$role});
