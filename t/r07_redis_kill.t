@@ -13,7 +13,7 @@ use Oracle;
 
 my $o = Oracle->scene('r07', nginx => {
     http => 'capture_buffer 16m path={{ring}};'
-        . ' capture_spool {{spool}} max=256m;',
+        . ' capture_spool {{spool}} max=2g;',
 });
 my $redis = $o->{redis};
 my $kills = 3 * Oracle::scale(10);

@@ -398,8 +398,10 @@ sub running { return IDash::Process::alive($_[0]{pid}) }
 sub finish {
     my ($self, %opt) = @_;
 
+    my $limit = $opt{limit} || 300 * ($ENV{SCALE} ? 1 + 9 * $ENV{SCALE} : 1);
+
     kill 'TERM', $self->{pid} if $opt{now};
-    wait_for(sub { !$self->running }, $opt{limit} || 300)
+    wait_for(sub { !$self->running }, $limit)
         or die "the load does not end\n";
 
     my $text = read_file($self->{out});
