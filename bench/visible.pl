@@ -33,6 +33,7 @@ my $nginx = nginx(redis => $redis, server => <<"CONF");
 CONF
 my $d = sidecar(redis => $redis);
 my $key = $d->key;
+hurry($$, threads($d->pid), threads($redis->pid), worker($nginx), worker($up));
 
 sub producer {
     my $pid = open my $fh, '-|';
@@ -52,23 +53,32 @@ sub id_us {
     return hex(substr $hex, 0, 12) * 1000 + (hex(substr $hex, 12, 4) & 0xfff);
 }
 
-# Milliseconds from each end to now, of the rows that were not seen before.
+# Milliseconds from each end to now, of the rows that were not seen before.  A
+# page of new rows only has more behind it.
 sub look {
     my ($c, $seen) = @_;
+    my (@late, $old);
 
-    my $path = "/api/v1/logs?limit=$PAGE";
-    $c->send(IDash::HTTP::message('GET', $path,
-        headers => [ [ 'Authorization', "Bearer $key" ] ]));
-    my $answer = $c->response(method => 'GET');
-    my $now = Time::HiRes::time() * 1e6;
-    die "GET $path: $answer->{status}\n" if $answer->{status} != 200;
+    for (my $cursor = ''; !$old && defined $cursor; ) {
+        my $path = "/api/v1/logs?limit=$PAGE$cursor";
+        $c->send(IDash::HTTP::message('GET', $path,
+            headers => [ [ 'Authorization', "Bearer $key" ] ]));
+        my $answer = $c->response(method => 'GET');
+        my $now = Time::HiRes::time() * 1e6;
+        die "GET $path: $answer->{status}\n" if $answer->{status} != 200;
 
-    my @late;
-    while ($answer->{body} =~ /"_id":"([0-9a-f-]{36})".*?"duration_ms":([\d.]+)/sg)
-    {
-        next if $seen->{$1}++;
-        push @late, ($now - id_us($1)) / 1e3 - $2;
+        while ($answer->{body}
+            =~ /"_id":"([0-9a-f-]{36})".*?"duration_ms":([\d.]+)/sg)
+        {
+            my ($id, $ms) = ($1, $2);
+            $old = 1 if $seen->{$id};
+            push @late, ($now - id_us($id)) / 1e3 - $ms if !$seen->{$id}++;
+        }
+
+        ($cursor) = $answer->{body} =~ /"page":\{"next":"([^"]+)"/;
+        $cursor = "&cursor=$cursor" if defined $cursor;
     }
+
     return @late;
 }
 
@@ -81,8 +91,11 @@ sub run {
     my ($pid, $fh) = producer();
     my $end = now() + $seconds + quick(2, 1);
 
-    while (now() < $end) {
-        push @late, look($c, \%seen);
+    my $last = now();
+    while (now() < $end || now() - $last < 1) {
+        my @new = look($c, \%seen);
+        push @late, @new;
+        $last = now() if @new;
         Time::HiRes::sleep($PAUSE);
     }
 
