@@ -20,6 +20,7 @@
 
 #define MAX_TAG    200
 #define LOGS_ONCE  100
+#define SPACE      " \t\r\n"
 
 struct item {                              /* one, while it is checked */
     struct fusion_call  *c;
@@ -823,7 +824,9 @@ split(struct fusion_call *c, struct slice body, struct slice **out, size_t *n)
     *out = arena_alloc(c->arena, *n * sizeof(**out));
 
     for (at = 0; *out != NULL && at < *n; at++) {
-        p += strspn(p, " \t\r\n[,");
+        p += strspn(p, SPACE);
+        p++;                               /* the bracket, then a comma */
+        p += strspn(p, SPACE);
         v = json_loadb(p, (size_t) (end - p), JSON_DISABLE_EOF_CHECK
             | JSON_DECODE_ANY, &error);
         json_decref(v);

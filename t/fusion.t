@@ -55,7 +55,7 @@ sub info { my ($id) = @_; return call('/jobInfo/', { job_id => $id })->{json}{jo
 sub becomes {
     my ($id, $state) = @_;
     my $job;
-    wait_for(sub { $job = info($id); return $job->{status} eq $state })
+    wait_for(sub { $job = info($id); return ($job->{status} // '') eq $state })
         or diag "$id is " . to_json($job);
     return $job;
 }
@@ -130,7 +130,7 @@ sub requests { my ($path) = @_; return grep { m{^\S+ \Q$path\E[ ?]} } $peer->see
         [ [ item(success_task_handler => 5, failed_task_handler => 'x') ],
             '0:success_task_handler 0:failed_task_handler' ],
         [ [ item(), 7, item(task => 1) ], '1: 2:task' ],
-        [ [], '0:' ], [ {}, '0:' ])
+        [ [ [ 1 ], [] ], '0: 1:' ], [ [], '0:' ], [ {}, '0:' ])
     {
         my $r = call('/queue/', $case->[0]);
         is($r->{status} . ' ' . errors($r), "422 $case->[1]",
