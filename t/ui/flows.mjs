@@ -134,7 +134,7 @@ async function integrations(browser) {
   ok(await waitFor(async () => (await dialog.getByLabel("Payload result").textContent() ?? "").includes("failed")), "a broken program says so");
   await dialog.getByText("Close", { exact: true }).last().click();
 
-  await page.getByLabel("Rotate the secret of orders").click();
+  await page.getByLabel("Rotate secret of orders").click();
   await dialog.getByText("Rotate the secret", { exact: true }).click();
   ok(await waitFor(() => dialog.getByText(/^whsec_/).isVisible()), "a rotated secret is shown once");
   await dialog.getByText("I have copied it").click();

@@ -77,7 +77,7 @@ export function Integrations() {
       <span className="row" style={{ gap: 2, justifyContent: "flex-end" }}>
         {can(me, "operate") ? <button type="button" className="iconbtn boxed" aria-label={`Test ${d.name}`} onClick={() => void read("try", d.id)}>Test</button> : null}
         {writable ? <button type="button" className="iconbtn" aria-label={`Change ${d.name}`} onClick={() => void read("edit", d.id)}>Change</button> : null}
-        {writable && d.transport !== "mllp" ? <button type="button" className="iconbtn" aria-label={`Rotate the secret of ${d.name}`} onClick={() => void read("rotate", d.id)}>Rotate secret</button> : null}
+        {writable && d.transport !== "mllp" ? <button type="button" className="iconbtn" aria-label={`Rotate secret of ${d.name}`} onClick={() => void read("rotate", d.id)}>Rotate secret</button> : null}
         {writable ? <button type="button" className="iconbtn" aria-label={`Delete ${d.name}`} title="Delete" onClick={() => void read("remove", d.id)}><Icon name="trash" size={14} /></button> : null}
       </span>) },
   ];
