@@ -205,9 +205,22 @@ def answers(spec, source):
     print(f"# {n} answers held against the description")
 
 
+class Strict(yaml.SafeLoader):
+    """Refuses a key that stands twice: one of the two would be lost."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value} stands twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def main():
     with open(sys.argv[1], encoding="utf-8") as source:
-        spec = yaml.safe_load(source)
+        spec = yaml.load(source, Loader=Strict)
     check = {"lint": lint, "routes": routes, "answers": answers}[sys.argv[2]]
     faults = list(check(spec, *sys.argv[3:]))
     for fault in faults[:50]:
