@@ -10,6 +10,19 @@
 
 #define SCHEMA_APPLICATION  0x69644173     /* "idAs": what the file is */
 
+/* since: its place in the lane; held: it failed and its lane waits */
+#define SCHEMA_DELIVERY                                                       \
+    "CREATE TABLE delivery(uid BLOB NOT NULL PRIMARY KEY, id INT NOT NULL,"   \
+    " due INT NOT NULL, priority INT NOT NULL, token INT NOT NULL,"           \
+    " leased INT NOT NULL, since INT NOT NULL, lane BLOB, flags INT NOT NULL,"\
+    " bytes INT NOT NULL, batch BLOB, held INT NOT NULL)"                     \
+    " STRICT, WITHOUT ROWID;"                                                 \
+    "CREATE INDEX delivery_due ON delivery(due, uid);"                        \
+    "CREATE INDEX delivery_lane ON delivery(lane, since, uid)"                \
+    " WHERE lane NOT NULL;"                                                   \
+    "CREATE INDEX delivery_batch ON delivery(batch, since, uid)"              \
+    " WHERE batch NOT NULL;"
+
 static const char  schema_logs[] =
     "CREATE TABLE dict(id INTEGER PRIMARY KEY, kind INT NOT NULL,"
     " text BLOB NOT NULL, UNIQUE(kind, text)) STRICT;"
@@ -46,17 +59,7 @@ static const char  schema_logs[] =
     "CREATE INDEX dir_trouble ON integration_directory(status, id, bump, org,"
     " lab, kind, error) WHERE status IN (0, 2, 3);"
 
-    /* since: its place in the lane; held: it failed and its lane waits */
-    "CREATE TABLE delivery(uid BLOB NOT NULL PRIMARY KEY, id INT NOT NULL,"
-    " due INT NOT NULL, priority INT NOT NULL, token INT NOT NULL,"
-    " leased INT NOT NULL, since INT NOT NULL, lane BLOB, flags INT NOT NULL,"
-    " bytes INT NOT NULL, batch BLOB, held INT NOT NULL)"
-    " STRICT, WITHOUT ROWID;"
-    "CREATE INDEX delivery_due ON delivery(due, uid);"
-    "CREATE INDEX delivery_lane ON delivery(lane, since, uid)"
-    " WHERE lane NOT NULL;"
-    "CREATE INDEX delivery_batch ON delivery(batch, since, uid)"
-    " WHERE batch NOT NULL;"
+    SCHEMA_DELIVERY
     "CREATE TABLE integration_retry_log(id INT NOT NULL, n INT NOT NULL,"
     " started INT, dur INT, connect INT, first INT, http INT, next INT,"
     " outcome BLOB, code BLOB, message BLOB, req_bytes INT, res_bytes INT,"
@@ -222,6 +225,39 @@ schema_documents(struct sqlite_conn *c)
 }
 
 
+/* What makes the schema of version i + 2 of the one before. */
+static const char *const  schema_steps[STORE_SCHEMA - 1] = {
+    /* 2: lanes and batches; what was open stood in none */
+    "ALTER TABLE delivery RENAME TO delivery_before;"
+    "DROP INDEX delivery_due;"
+    SCHEMA_DELIVERY
+    "INSERT INTO delivery SELECT uid, id, due, priority, token, leased, due,"
+    " NULL, 0, 0, NULL, 0 FROM delivery_before;"
+    "DROP TABLE delivery_before;"
+};
+
+
+/* Step by step, in the transaction of the one who found it old. */
+static int
+schema_migrate(struct sqlite_conn *c, int *version)
+{
+    char  sql[64];
+    int   rc = SQLITE_OK;
+
+    while (rc == SQLITE_OK && *version < STORE_SCHEMA) {
+        rc = sqlite3_exec(c->db, schema_steps[*version - 1], NULL, NULL, NULL);
+        (*version)++;
+    }
+
+    if (rc == SQLITE_OK) {
+        (void) snprintf(sql, sizeof(sql), "PRAGMA user_version=%d", *version);
+        rc = sqlite3_exec(c->db, sql, NULL, NULL, NULL);
+    }
+
+    return rc;
+}
+
+
 static int
 schema_create(struct sqlite_conn *c)
 {
@@ -273,6 +309,11 @@ schema_enter(struct sqlite_conn *c, bool create, int *version, int *app,
         rc = schema_create(c);
         *version = STORE_SCHEMA;
         *app = SCHEMA_APPLICATION;
+
+    } else if (rc == SQLITE_OK && create && *app == SCHEMA_APPLICATION
+               && *version >= 1 && *version < STORE_SCHEMA)
+    {
+        rc = schema_migrate(c, version);
     }
 
     if (rc == SQLITE_OK) {
@@ -312,8 +353,9 @@ sqlite_schema_check(struct sqlite_conn *c, bool create, char *err,
 
     if (version != STORE_SCHEMA) {
         snprintf(err, errlen, "store: %s: has schema %d, this integrationd "
-            "knows %d: use a newer integrationd", path, version,
-            STORE_SCHEMA);
+            "knows %d: %s", path, version, STORE_SCHEMA,
+            version > STORE_SCHEMA ? "use a newer integrationd"
+                                   : "run integrationd migrate");
         return RESULT_INVALID;
     }
 

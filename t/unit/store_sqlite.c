@@ -454,6 +454,56 @@ test_files_that_are_not_ours(void **state)
 }
 
 
+/* The file of a version that knew no lanes: what was open is still open. */
+static void
+test_an_older_schema_is_brought_up(void **state)
+{
+    struct store         *s = open_store();
+    struct logdoc         d;
+    struct store_due     *due;
+    struct arena          a;
+    enum store_insert     outcome;
+    uint8_t               none[UUID_BYTES] = { 0 };
+    char                  err[512];
+    size_t                n;
+
+    (void) state;
+    logdoc_init(&d);
+    d.started_us = clock_wall_us();
+    uuid_make(d.id, d.started_us);
+    d.kind = LOG_KIND_WEBHOOK;
+    d.status = LOG_PENDING;
+    d.next_attempt_us = d.started_us;
+    d.priority = 2;
+    assert_int_equal(store_logs_insert(s, &d, 1, &outcome), RESULT_OK);
+    store_close(s);
+
+    assert_int_equal(sql_exec("DROP INDEX delivery_lane;"
+        "DROP INDEX delivery_batch;"
+        "ALTER TABLE delivery DROP COLUMN since;"
+        "ALTER TABLE delivery DROP COLUMN lane;"
+        "ALTER TABLE delivery DROP COLUMN flags;"
+        "ALTER TABLE delivery DROP COLUMN bytes;"
+        "ALTER TABLE delivery DROP COLUMN batch;"
+        "ALTER TABLE delivery DROP COLUMN held;"
+        "PRAGMA user_version=1"), SQLITE_OK);
+
+    assert_int_equal(open_as(true, &s, err), RESULT_INVALID);
+    assert_non_null(strstr(err, "run integrationd migrate"));
+
+    s = open_store();
+    arena_init(&a, 1024 * 1024);
+    assert_int_equal(store_due(s, INT64_MAX, 0, none, 10, &a, &due, &n),
+        RESULT_OK);
+    assert_int_equal(n, 1);
+    assert_memory_equal(due[0].id, d.id, UUID_BYTES);
+    assert_int_equal(due[0].due_us, d.next_attempt_us);
+    assert_int_equal(due[0].priority, 2);
+    arena_cleanup(&a);
+    store_close(s);
+}
+
+
 /* Pages overwritten with noise: a result, no crash, nothing invented. */
 static void
 test_damaged_file(void **state)
@@ -634,6 +684,7 @@ main(void)
         SQLITE_TEST(test_full_disk),
         SQLITE_TEST(test_one_start_for_thousands),
         SQLITE_TEST(test_files_that_are_not_ours),
+        SQLITE_TEST(test_an_older_schema_is_brought_up),
         SQLITE_TEST(test_damaged_file),
         SQLITE_TEST(test_read_only),
         SQLITE_TEST(test_audit_log_is_written_once),
