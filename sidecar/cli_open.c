@@ -124,7 +124,7 @@ cli_open_store(struct cli *c, bool read_only)
     o.read_only = read_only;
 
     if (store_open(&o, &c->store, err, sizeof(err)) != RESULT_OK) {
-        return cli_complain(CLI_FAILED, "store %s: %s", c->config->store, err);
+        return cli_complain(CLI_FAILED, "%s", err);
     }
 
     return CLI_OK;

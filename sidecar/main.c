@@ -192,7 +192,8 @@ server_open(struct server *s)
     }
 
     if (r != RESULT_OK) {
-        log_write(LOG_ERROR, "main", "store %s: %s", s->config->store, err);
+        /* it names the store, without the credentials of its URI */
+        log_write(LOG_ERROR, "main", "%s", err);
         return CLI_FAILED;
     }
 

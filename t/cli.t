@@ -71,6 +71,16 @@ write_file($d->dir . '/bad', "\nredis_db = -1\n");
 runs('check', '-c', $d->dir . '/bad');
 like($out, qr/bad:2: redis_db: "-1" is not a whole number/, 'file and line');
 
+write_file($d->dir . '/secret', 'x' x 32);
+chmod 0400, $d->dir . '/secret';
+write_file($d->dir . '/bad', 'store = "mongodb://joe:hunter2@127.0.0.1:1/x'
+    . "?serverSelectionTimeoutMS=300\"\nsecret_file = \"" . $d->dir
+    . "/secret\"\n");
+runs('migrate', '-c', $d->dir . '/bad');
+isnt($status, 0, 'a store that is not there');
+like($out, qr/127\.0\.0\.1:1.*is the server up/, 'by its hosts');
+unlike($out, qr/hunter2/, 'without its password');
+
 # -- keys on the store itself ----------------------------------------------
 
 ($status, $out) = $d->command('migrate');
