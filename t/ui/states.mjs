@@ -72,7 +72,7 @@ async function faults(browser) {
     if (status === 429 || status === 503) {
       ok(/Retry in [1-7] s/.test(await retry.textContent()), `${status}: waits as it was told`);
     }
-    ok(await t.page.getByText("Succeeded").first().isVisible(), `${status}: the other panels stay`);
+    ok(await waitFor(() => t.page.getByText("Succeeded").first().isVisible()), `${status}: the other panels stay`);
     await t.page.unroute("**/api/v1/logs?*");
     if (status === 500) {
       await axe(t.page, "error");
