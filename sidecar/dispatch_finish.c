@@ -196,20 +196,6 @@ count(struct dispatch *d, const struct ending *e)
 }
 
 
-/* 410: the endpoint wants nothing more, so its integration is disabled and
- * the keeper cancels what waits for it. */
-static void
-disable_gone(struct dispatch *d, const struct delivery *x)
-{
-    enum result  r = integration_disable(d->store, x->integration->id, "gone");
-
-    log_write(LOG_WARN, "dispatch", "integration %.*s answered 410 and is %s",
-        SLICE_ARG(x->integration->id), r == RESULT_OK ? "disabled"
-            : "to be disabled by hand: the store refused");
-    dispatch_sweep(d);
-}
-
-
 static void
 tell_hold(struct dispatch *d, const struct ending *e)
 {
@@ -465,11 +451,58 @@ chunk_fill(struct chunk *c, struct delivery *const *list)
 }
 
 
+/* 410: the endpoint wants nothing more, so its integration is disabled.  First
+ * of all: whoever reads the outcome finds it disabled, and after a crash
+ * between the two the delivery, sent again or not, does not enable it. */
+static void
+disable_gone(struct dispatch *d, const struct delivery *x)
+{
+    const struct timespec  nap = { 0, AWAY_US * 1000 };
+    int64_t      until = clock_mono_us() + d->config->dispatch_lease_us;
+    enum result  r;
+
+    for ( ;; ) {
+        r = integration_disable(d->store, x->integration->id, "gone");
+
+        if (r == RESULT_OK || r == RESULT_NOT_FOUND
+            || clock_mono_us() >= until || d->ending)
+        {
+            break;
+        }
+
+        (void) nanosleep(&nap, NULL);
+    }
+
+    log_write(LOG_WARN, "dispatch", "integration %.*s answered 410 and is %s",
+        SLICE_ARG(x->integration->id), r == RESULT_OK ? "disabled"
+            : "to be disabled by hand: the store refused");
+}
+
+
+static bool
+disable_list(struct dispatch *d, struct delivery *const *list, size_t n)
+{
+    bool  any = false;
+
+    for (size_t i = 0; i < n; i++) {
+        if (list[i]->send != NULL && list[i]->send->gone
+            && list[i]->direct == NULL)
+        {
+            disable_gone(d, list[i]);
+            any = true;
+        }
+    }
+
+    return any;
+}
+
+
 static void
 finish_list(struct dispatch *d, struct delivery **list, size_t n)
 {
     struct chunk  c;
     size_t        deliveries;
+    bool          disabled = disable_list(d, list, n);
 
     for (size_t at = 0; at < n; at += deliveries) {
         if (chunk_init(&c, chunk_size(list + at, n - at, &deliveries))) {
@@ -485,13 +518,12 @@ finish_list(struct dispatch *d, struct delivery **list, size_t n)
     }
 
     for (size_t i = 0; i < n; i++) {
-        if (list[i]->send != NULL && list[i]->send->gone
-            && list[i]->direct == NULL)
-        {
-            disable_gone(d, list[i]);
-        }
-
         delivery_destroy(list[i]);
+    }
+
+    /* the keeper cancels what waits for it */
+    if (disabled) {
+        dispatch_sweep(d);
     }
 }
 

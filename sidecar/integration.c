@@ -1106,6 +1106,12 @@ integration_disable(struct store *s, struct slice id, const char *reason)
         }
 
         body = json_loadb(d.body.p, d.body.n, 0, NULL);
+
+        if (json_is_false(json_object_get(body, "enabled"))) {
+            json_decref(body);
+            break;
+        }
+
         (void) json_object_set_new(body, "enabled", json_false());
         (void) json_object_set_new(body, "disabled_reason",
             json_string(reason));
