@@ -1,7 +1,7 @@
 # Tests: prove runs all of them; its line is the last.
 
-.PHONY: test test-run test-mainline test-memcheck fuzz format format-check \
-    check docs
+.PHONY: test test-run test-prove test-sanitize test-mainline test-memcheck \
+    fuzz format format-check check docs
 
 # T= names one file or several; a C source means its program
 T           ?=
@@ -22,6 +22,18 @@ test:
 
 test-run: all unit tools replay $(BENCH) $(if $(SANITIZE)$(T),,ui)
 	$(PROVE) $(TESTS)
+
+test-prove:
+	$(PROVE) $(TESTS)
+
+#: test-sanitize    unit programs, fuzz seeds and sidecar under ASan and UBSan
+SANITIZED    = t/unit.t t/fuzz.t t/drain.t t/api_logs.t t/outbound.t
+
+test-sanitize:
+	mk/packages build run test
+	$(MAKE) SANITIZE=address,undefined sidecar unit tools replay
+	$(MAKE) SANITIZE=address,undefined T="$(if $(T),$(T),$(SANITIZED))" \
+	    test-prove
 
 #: test-mainline    the module's tests on sid's nginx, from its source package
 MAINLINE    := build/mainline
