@@ -18,12 +18,17 @@
 
 #include "store_ops.h"
 
-#define STORE_SCHEMA       2              /* user_version */
+#define STORE_SCHEMA       3              /* user_version */
 #define SQLITE_BUSY_MS      5000
 #define SQLITE_READ_US      INT64_C(5000000)   /* of a call without deadline */
 #define SQLITE_BUMP_MAX     INT64_C(1048576)   /* us that a start may move */
 #define STORE_ANY          (-2)           /* in roll-ups: not split by this */
 #define STORE_NO_LABEL     (-1)           /* in buckets: the log has none */
+
+/* What index dir_trouble holds: PENDING, RETRYING and FAIL.  A query that names
+ * the index says it in the same words, or SQLite does not take it. */
+#define SQLITE_TROUBLE(t)                                                     \
+    "(" t "status=0 OR " t "status=2 OR " t "status=3)"
 
 struct store_sqlite;
 

@@ -237,7 +237,7 @@ errors_walk(struct errors *e, struct sqlite_conn *c, struct sqlite_where *w,
     memset(&walk, 0, sizeof(walk));
     plan.index = "dir_trouble";
     plan.column = "status";
-    plan.extra = " AND d.status IN (0, 2, 3)";
+    plan.extra = " AND " SQLITE_TROUBLE("d.");
 
     e->check = w->needs_detail;
     walk.f = e->f;
@@ -340,7 +340,7 @@ sqlite_open_counts(struct store *base, const struct scope *sc,
     if (result == RESULT_OK && !where.nothing) {
         (void) buf_adds(&sql, "SELECT d.status, count(*) FROM"
             " integration_directory d INDEXED BY dir_trouble"
-            " WHERE d.status IN (0, 2, 3) AND d.status<3");
+            " WHERE " SQLITE_TROUBLE("d.") " AND d.status<3");
         (void) buf_add(&sql, where.sql.p, where.sql.n);
         (void) buf_add(&sql, " GROUP BY d.status", 19);
         result = sql.failed ? RESULT_TOO_BIG : sqlite_prepare(c, sql.p, &st);

@@ -461,9 +461,11 @@ test_an_older_schema_is_brought_up(void **state)
     struct store         *s = open_store();
     struct logdoc         d;
     struct store_due     *due;
+    struct scope          scope = { .platform = true };
     struct arena          a;
     enum store_insert     outcome;
     uint8_t               none[UUID_BYTES] = { 0 };
+    int64_t               pending, retrying;
     char                  err[512];
     size_t                n;
 
@@ -486,6 +488,9 @@ test_an_older_schema_is_brought_up(void **state)
         "ALTER TABLE delivery DROP COLUMN bytes;"
         "ALTER TABLE delivery DROP COLUMN batch;"
         "ALTER TABLE delivery DROP COLUMN held;"
+        "DROP INDEX dir_trouble;"
+        "CREATE INDEX dir_trouble ON integration_directory(status, id, bump,"
+        " org, lab, kind, error) WHERE status IN (0, 2, 3);"
         "PRAGMA user_version=1"), SQLITE_OK);
 
     assert_int_equal(open_as(true, &s, err), RESULT_INVALID);
@@ -499,6 +504,9 @@ test_an_older_schema_is_brought_up(void **state)
     assert_memory_equal(due[0].id, d.id, UUID_BYTES);
     assert_int_equal(due[0].due_us, d.next_attempt_us);
     assert_int_equal(due[0].priority, 2);
+    assert_int_equal(store_open_counts(s, &scope, &pending, &retrying),
+        RESULT_OK);
+    assert_int_equal(pending, 1);
     arena_cleanup(&a);
     store_close(s);
 }
