@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -453,12 +454,23 @@ store_sqlite_start(struct store_sqlite *s, const struct store_options *o,
 }
 
 
+/* Counting its memory takes a lock of the process at every allocation. */
+static void
+library_init(void)
+{
+    (void) sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
+
 static enum result
 store_sqlite_open(const struct store_options *o, struct store **out, char *err,
     size_t errlen)
 {
-    struct store_sqlite  *s;
-    enum result           result;
+    static pthread_once_t  once = PTHREAD_ONCE_INIT;
+    struct store_sqlite   *s;
+    enum result            result;
+
+    (void) pthread_once(&once, library_init);
 
     s = calloc(1, sizeof(*s));
     if (s == NULL) {
