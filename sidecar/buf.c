@@ -270,6 +270,26 @@ buf_vaddf(struct buf *b, const char *fmt, va_list ap)
 
 
 enum result
+buf_addi(struct buf *b, int64_t v)
+{
+    char      digits[24];
+    size_t    at = sizeof(digits);
+    uint64_t  left = v < 0 ? 0 - (uint64_t) v : (uint64_t) v;
+
+    do {
+        digits[--at] = (char) ('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+
+    if (v < 0) {
+        digits[--at] = '-';
+    }
+
+    return buf_add(b, digits + at, sizeof(digits) - at);
+}
+
+
+enum result
 buf_addf(struct buf *b, const char *fmt, ...)
 {
     va_list      ap;

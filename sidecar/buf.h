@@ -61,6 +61,8 @@ void buf_cleanup(struct buf *b);
 void buf_reset(struct buf *b);             /* n = 0, keeps the memory */
 enum result buf_add(struct buf *b, const void *p, size_t n);
 enum result buf_adds(struct buf *b, const char *s);
+/* The decimal number: formatting it costs several times as much. */
+enum result buf_addi(struct buf *b, int64_t v);
 enum result buf_addf(struct buf *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 enum result buf_vaddf(struct buf *b, const char *fmt, va_list ap)

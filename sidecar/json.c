@@ -349,7 +349,7 @@ json_int(struct buf *b, int64_t n)
         return;
     }
 
-    (void) buf_addf(b, "%" PRId64, n);
+    (void) buf_addi(b, n);
 }
 
 
@@ -360,7 +360,7 @@ json_ms(struct buf *b, int64_t us)
         (void) buf_adds(b, "null");
 
     } else if (us % 1000 == 0) {
-        (void) buf_addf(b, "%" PRId64, us / 1000);
+        (void) buf_addi(b, us / 1000);
 
     } else {
         (void) buf_addf(b, "%" PRId64 ".%03" PRId64, us / 1000, us % 1000);

@@ -1,9 +1,11 @@
 /* Slices, capped buffers, the arena. */
 
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,6 +85,30 @@ test_compare(void **state)
 
 
 static void
+test_numbers(void **state)
+{
+    static const int64_t  numbers[] = {
+        0, 7, -1, 10, INT64_MAX, INT64_MIN
+    };
+    struct buf  b;
+    char        text[32];
+
+    (void) state;
+    buf_init(&b, 64);
+
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        buf_reset(&b);
+        assert_int_equal(buf_addi(&b, numbers[i]), RESULT_OK);
+        assert_int_equal(snprintf(text, sizeof(text), "%" PRId64, numbers[i]),
+            (int) b.n);
+        assert_memory_equal(b.p, text, b.n);
+    }
+
+    buf_cleanup(&b);
+}
+
+
+static void
 test_cap(void **state)
 {
     struct buf  b;
@@ -92,7 +118,7 @@ test_cap(void **state)
     (void) state;
     buf_init(&b, 5);
     assert_int_equal(buf_add(&b, "abc", 3), RESULT_OK);
-    assert_int_equal(buf_addf(&b, "%d", 12), RESULT_OK);
+    assert_int_equal(buf_addi(&b, 12), RESULT_OK);
     text = buf_take(&b, &n);
     assert_int_equal(n, 5);
     assert_string_equal(text, "abc12");
@@ -148,6 +174,7 @@ main(void)
         cmocka_unit_test(test_int),
         cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_cap),
         cmocka_unit_test(test_arena),
     };
