@@ -21,6 +21,7 @@
 
 #define LIVE_BLOCK_MS   "200"
 #define LIVE_COUNT      "500"
+#define LIVE_SKIP_US    10000              /* between two looks for nobody */
 #define LIVE_CATCH_UP   500                /* entries; more is a reset */
 #define LIVE_LIFE_US    INT64_C(900000000) /* then bye: keys are asked again */
 #define LIVE_WINDOW_US  INT64_C(1000000)
@@ -342,12 +343,16 @@ live_hand_on(struct api_live *l, const redisReply *entries)
 }
 
 
-/* Waits up to LIVE_BLOCK_MS for news.  False: Redis is away. */
+/*
+ * Waits up to LIVE_BLOCK_MS for news.  With nobody to tell, one entry is
+ * enough to know that there are some.  False: Redis is away.
+ */
 static bool
-live_read(struct api_live *l)
+live_read(struct api_live *l, bool alone)
 {
     char               at[48];
-    const char        *argv[] = { "XREAD", "COUNT", LIVE_COUNT, "BLOCK",
+    const char        *argv[] = { "XREAD", "COUNT", alone ? "1" : LIVE_COUNT,
+                                  "BLOCK",
                                   LIVE_BLOCK_MS, "STREAMS",
                                   l->config->changes_stream, at };
     size_t             len[8];
@@ -378,6 +383,35 @@ live_read(struct api_live *l)
 
     freeReplyObject(reply);
     return ok;
+}
+
+
+/* Past all that nobody wants to hear; who has joined meanwhile hears it. */
+static bool
+live_skip(struct api_live *l)
+{
+    const struct timespec  pause = { 0, LIVE_SKIP_US * 1000 };
+    struct live_id         newest;
+    bool                   moved = false;
+
+    if (!live_end(l, true, &newest)) {
+        return false;
+    }
+
+    (void) pthread_mutex_lock(&l->mutex);
+
+    if (l->nclients == 0 && id_compare(newest, l->at) > 0) {
+        l->at = newest;
+        moved = true;
+    }
+
+    (void) pthread_mutex_unlock(&l->mutex);
+
+    if (moved) {
+        (void) nanosleep(&pause, NULL);
+    }
+
+    return true;
 }
 
 
@@ -563,7 +597,7 @@ live_thread(void *arg)
 {
     struct api_live        *l = arg;
     const struct timespec   pause = { 0, 200000000 };
-    bool                    up = false;
+    bool                    up = false, alone;
 
     while (!live_stopping(l)) {
         if (!up) {
@@ -571,7 +605,8 @@ live_thread(void *arg)
         }
 
         if (up) {
-            up = live_read(l);
+            alone = api_live_clients(l) == 0;
+            up = live_read(l, alone) && (!alone || live_skip(l));
         }
 
         if (!up) {

@@ -1,126 +1,164 @@
-/* idash:changes: one short entry a log, in both directions. */
+/*
+ * idash:changes: one short entry a log, in both directions.  It is one line
+ * and not one field a value: Redis spends half the time on it, and so does
+ * whoever reads it.
+ */
 
 #include "changes.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* what an entry carries: a name, a type, where in struct logdoc */
+#include "buf.h"
+
+/* what a line carries: where in struct logdoc, how it is written */
 enum change_type { CHANGE_NUMBER, CHANGE_SLICE };
 
 struct change_field {
-    const char        *name;
     enum change_type   type;
     size_t             offset;
 };
 
 #define AT(member)  offsetof(struct logdoc, member)
 
-/* id, kind and status are enums and bytes: handled by hand */
+/*
+ * The line's order, after id, kind and status.  It stands in the stream: a new
+ * one is added at the end.
+ */
 static const struct change_field  change_fields[] = {
-    { "org",         CHANGE_NUMBER, AT(org_id) },
-    { "lab",         CHANGE_NUMBER, AT(lab_id) },
-    { "action",      CHANGE_NUMBER, AT(action_id) },
-    { "category",    CHANGE_NUMBER, AT(action_category_id) },
-    { "developer",   CHANGE_SLICE,  AT(developer_id) },
-    { "integration", CHANGE_SLICE,  AT(integration_id) },
-    { "endpoint",    CHANGE_SLICE,  AT(endpoint) },
-    { "method",      CHANGE_SLICE,  AT(method) },
-    { "http",        CHANGE_NUMBER, AT(http_status) },
-    { "started_us",  CHANGE_NUMBER, AT(started_us) },
-    { "duration_us", CHANGE_NUMBER, AT(duration_us) },
-    { "attempts",    CHANGE_NUMBER, AT(attempts) },
-    { "error",       CHANGE_SLICE,  AT(error_code) },
+    { CHANGE_NUMBER, AT(org_id) },
+    { CHANGE_NUMBER, AT(lab_id) },
+    { CHANGE_NUMBER, AT(action_id) },
+    { CHANGE_NUMBER, AT(action_category_id) },
+    { CHANGE_SLICE,  AT(developer_id) },
+    { CHANGE_SLICE,  AT(integration_id) },
+    { CHANGE_SLICE,  AT(endpoint) },
+    { CHANGE_SLICE,  AT(method) },
+    { CHANGE_NUMBER, AT(http_status) },
+    { CHANGE_NUMBER, AT(started_us) },
+    { CHANGE_NUMBER, AT(duration_us) },
+    { CHANGE_NUMBER, AT(attempts) },
+    { CHANGE_SLICE,  AT(error_code) },
 };
 
 #define CHANGE_FIELDS  (sizeof(change_fields) / sizeof(change_fields[0]))
-#define CHANGE_ARGS    (6 + 2 * (CHANGE_FIELDS + 3))
-
-/* the arguments of one XADD, and the numbers in them as text */
-struct change_command {
-    const char  *argv[CHANGE_ARGS];
-    size_t       len[CHANGE_ARGS];
-    int          argc;
-    char         numbers[CHANGE_FIELDS][24];
-    char         id[UUID_TEXT + 1];
-    char         keep[24];
-};
+#define CHANGE_LINE    (64 * 1024)
+#define CHANGE_END     "\t"
 
 
+/* A tab ends a value, so in one it is told as a space. */
 static void
-change_push(struct change_command *cmd, const char *p, size_t n)
+change_text(struct buf *b, struct slice s)
 {
-    cmd->argv[cmd->argc] = p;
-    cmd->len[cmd->argc] = n;
-    cmd->argc++;
+    size_t  at = b->n;
+
+    (void) buf_add(b, s.p, s.n);
+
+    for ( ; at < b->n; at++) {
+        if (b->p[at] == *CHANGE_END) {
+            b->p[at] = ' ';
+        }
+    }
 }
 
 
 static void
-change_pair(struct change_command *cmd, const char *name, struct slice value)
+change_field(struct buf *b, const struct change_field *f,
+    const struct logdoc *d)
 {
-    change_push(cmd, name, strlen(name));
-    change_push(cmd, value.p, value.n);
-}
+    const void    *at = (const char *) d + f->offset;
+    struct slice   value;
+    int64_t        number;
 
-
-static void
-change_field(struct change_command *cmd, size_t i, const struct logdoc *d)
-{
-    const struct change_field  *f = &change_fields[i];
-    const void                 *at = (const char *) d + f->offset;
-    struct slice                value;
-    int64_t                     number;
-    int                         n;
+    (void) buf_add(b, CHANGE_END, 1);
 
     if (f->type == CHANGE_SLICE) {
         memcpy(&value, at, sizeof(value));
-
-    } else {
-        memcpy(&number, at, sizeof(number));
-        if (number == LOGDOC_NONE) {
-            return;
-        }
-
-        n = snprintf(cmd->numbers[i], sizeof(cmd->numbers[i]), "%lld",
-            (long long) number);
-        value = (struct slice) { cmd->numbers[i], (size_t) n };
+        change_text(b, value);
+        return;
     }
 
-    if (value.n > 0) {
-        change_pair(cmd, f->name, value);
+    memcpy(&number, at, sizeof(number));
+    if (number != LOGDOC_NONE) {
+        (void) buf_addi(b, number);
     }
 }
 
 
 static void
-change_build(struct change_command *cmd, const struct config *c,
-    const struct logdoc *d, bool trim)
+change_line(struct buf *b, const struct logdoc *d)
 {
-    int  n;
+    char  id[UUID_TEXT + 1];
 
-    cmd->argc = 0;
-    change_push(cmd, "XADD", 4);
-    change_push(cmd, c->changes_stream, strlen(c->changes_stream));
-
-    if (trim) {
-        n = snprintf(cmd->keep, sizeof(cmd->keep), "%lld",
-            (long long) c->changes_keep);
-        change_push(cmd, "MAXLEN", 6);
-        change_push(cmd, "~", 1);
-        change_push(cmd, cmd->keep, (size_t) n);
-    }
-
-    change_push(cmd, "*", 1);
-
-    uuid_text(d->id, cmd->id);
-    change_pair(cmd, "id", slice_of(cmd->id));
-    change_pair(cmd, "kind", slice_of(log_kind_text(d->kind)));
-    change_pair(cmd, "status", slice_of(log_status_text(d->status)));
+    uuid_text(d->id, id);
+    (void) buf_add(b, id, UUID_TEXT);
+    (void) buf_add(b, CHANGE_END, 1);
+    (void) buf_adds(b, log_kind_text(d->kind));
+    (void) buf_add(b, CHANGE_END, 1);
+    (void) buf_adds(b, log_status_text(d->status));
 
     for (size_t i = 0; i < CHANGE_FIELDS; i++) {
-        change_field(cmd, i, d);
+        change_field(b, &change_fields[i], d);
     }
+}
+
+
+/* The stream is cut by the last command of several. */
+static bool
+change_send(struct redis *r, const struct config *c, struct slice line,
+    bool trim)
+{
+    const char  *argv[8];
+    size_t       len[8];
+    char         keep[24];
+    int          argc = 0;
+
+    argv[argc++] = "XADD";
+    argv[argc++] = c->changes_stream;
+
+    if (trim) {
+        (void) snprintf(keep, sizeof(keep), "%lld",
+            (long long) c->changes_keep);
+        argv[argc++] = "MAXLEN";
+        argv[argc++] = "~";
+        argv[argc++] = keep;
+    }
+
+    argv[argc++] = "*";
+    argv[argc++] = "log";
+
+    for (int i = 0; i < argc; i++) {
+        len[i] = strlen(argv[i]);
+    }
+
+    argv[argc] = line.p;
+    len[argc++] = line.n;
+    return redis_append(r, argc, argv, len);
+}
+
+
+static enum result
+changes_send(struct redis *r, const struct config *c,
+    const struct logdoc *docs, size_t n)
+{
+    struct buf   line;
+    enum result  result = RESULT_OK;
+
+    buf_init(&line, CHANGE_LINE);
+
+    for (size_t i = 0; i < n && result == RESULT_OK; i++) {
+        buf_reset(&line);
+        change_line(&line, &docs[i]);
+
+        if (line.failed || !change_send(r, c,
+                (struct slice) { line.p, line.n }, i + 1 == n))
+        {
+            result = RESULT_UNAVAILABLE;
+        }
+    }
+
+    buf_cleanup(&line);
+    return result;
 }
 
 
@@ -128,19 +166,16 @@ enum result
 changes_append(struct redis *r, const struct config *c,
     const struct logdoc *docs, size_t n)
 {
-    struct change_command  cmd;
-    redisReply            *reply;
-    enum result            result = RESULT_OK, one;
+    redisReply   *reply;
+    enum result   result, one;
 
     if (redis_context(r) == NULL) {
         return RESULT_UNAVAILABLE;
     }
 
-    for (size_t i = 0; i < n; i++) {
-        change_build(&cmd, c, &docs[i], i + 1 == n);
-        if (!redis_append(r, cmd.argc, cmd.argv, cmd.len)) {
-            return RESULT_UNAVAILABLE;
-        }
+    result = changes_send(r, c, docs, n);
+    if (result != RESULT_OK) {
+        return result;
     }
 
     for (size_t i = 0; i < n; i++) {
@@ -158,84 +193,99 @@ changes_append(struct redis *r, const struct config *c,
 }
 
 
-static enum result
-change_read(struct logdoc *d, struct slice name, struct slice value)
+/* The next value of the line; false when there is none. */
+static bool
+change_next(struct slice *line, struct slice *value)
 {
-    const struct change_field  *f;
-    int64_t                     number;
+    const char  *end;
 
-    for (f = change_fields; f < change_fields + CHANGE_FIELDS; f++) {
-        if (!slice_eq(name, slice_of(f->name))) {
-            continue;
-        }
+    if (line->p == NULL) {
+        return false;
+    }
 
-        if (f->type == CHANGE_SLICE) {
-            memcpy((char *) d + f->offset, &value, sizeof(value));
-            return RESULT_OK;
-        }
+    end = line->n == 0 ? NULL : memchr(line->p, *CHANGE_END, line->n);
+    *value = *line;
 
-        if (slice_int(value, &number) != RESULT_OK) {
-            return RESULT_INVALID;
-        }
+    if (end == NULL) {
+        *line = SLICE_NONE;
+        return true;
+    }
 
-        memcpy((char *) d + f->offset, &number, sizeof(number));
+    value->n = (size_t) (end - line->p);
+    line->p = end + 1;
+    line->n -= value->n + 1;
+    return true;
+}
+
+
+static enum result
+change_read(struct logdoc *d, const struct change_field *f,
+    struct slice value)
+{
+    int64_t  number;
+
+    if (value.n == 0) {
         return RESULT_OK;
     }
 
-    return RESULT_OK;                      /* of a newer writer */
+    if (f->type == CHANGE_SLICE) {
+        memcpy((char *) d + f->offset, &value, sizeof(value));
+        return RESULT_OK;
+    }
+
+    if (slice_int(value, &number) != RESULT_OK) {
+        return RESULT_INVALID;
+    }
+
+    memcpy((char *) d + f->offset, &number, sizeof(number));
+    return RESULT_OK;
 }
 
 
 enum result
 changes_decode(const redisReply *fields, struct logdoc *d)
 {
-    const redisReply  *name, *text;
-    struct slice       key, value;
-    int                kind = -1, status = -1;
-    bool               id = false;
-    enum result        r = RESULT_OK;
+    struct slice  line, id, kind, status, value;
+    int           k, s;
+    enum result   r = RESULT_OK;
+
+    if (fields->type != REDIS_REPLY_ARRAY || fields->elements != 2
+        || fields->element[0]->type != REDIS_REPLY_STRING
+        || fields->element[1]->type != REDIS_REPLY_STRING
+        || strcmp(fields->element[0]->str, "log") != 0)
+    {
+        return RESULT_INVALID;
+    }
 
     logdoc_init(d);
+    line = (struct slice) { fields->element[1]->str,
+                            fields->element[1]->len };
 
-    if (fields->type != REDIS_REPLY_ARRAY || fields->elements % 2 != 0) {
+    if (!change_next(&line, &id) || !change_next(&line, &kind)
+        || !change_next(&line, &status)
+        || uuid_parse(id, d->id) != RESULT_OK)
+    {
         return RESULT_INVALID;
     }
 
-    for (size_t i = 0; i < fields->elements && r == RESULT_OK; i += 2) {
-        name = fields->element[i];
-        text = fields->element[i + 1];
+    k = log_kind_parse(kind);
+    s = log_status_parse(status);
 
-        if (name->type != REDIS_REPLY_STRING
-            || text->type != REDIS_REPLY_STRING)
-        {
-            return RESULT_INVALID;
-        }
-
-        key = (struct slice) { name->str, name->len };
-        value = (struct slice) { text->str, text->len };
-
-        if (slice_eq(key, SLICE_LIT("id"))) {
-            r = uuid_parse(value, d->id);
-            id = true;
-
-        } else if (slice_eq(key, SLICE_LIT("kind"))) {
-            kind = log_kind_parse(value);
-
-        } else if (slice_eq(key, SLICE_LIT("status"))) {
-            status = log_status_parse(value);
-
-        } else {
-            r = change_read(d, key, value);
-        }
-    }
-
-    if (r != RESULT_OK || !id || kind < 0 || status < 0) {
+    if (k < 0 || s < 0) {
         return RESULT_INVALID;
     }
 
-    d->kind = (enum log_kind) kind;
-    d->status = (enum log_status) status;
-    return RESULT_OK;
+    d->kind = (enum log_kind) k;
+    d->status = (enum log_status) s;
+
+    /* fewer: of an older writer; more: of a newer one */
+    for (size_t i = 0; i < CHANGE_FIELDS && r == RESULT_OK
+         && change_next(&line, &value); i++)
+    {
+        r = change_read(d, &change_fields[i], value);
+    }
+
+    return r;
 }
 
 

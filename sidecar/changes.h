@@ -11,9 +11,10 @@
 #include "redis.h"
 
 /*
- * Appends one entry a log, pipelined (fields: id kind status org lab action
- * category developer integration endpoint method http started_us duration_us
- * attempts error; empty ones left out).  A refusal loses nothing but liveness.
+ * Appends one entry a log, pipelined.  Its field "log" is a line of values with
+ * tabs between them: id kind status org lab action category developer
+ * integration endpoint method http started_us duration_us attempts error.  A
+ * refusal loses nothing but liveness.
  */
 enum result changes_append(struct redis *r, const struct config *c,
     const struct logdoc *docs, size_t n);
