@@ -5,6 +5,7 @@
 
 #include "record.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -560,28 +561,70 @@ record_outcome(struct logdoc *d)
 }
 
 
+/* Small pieces are gathered: a call of the library costs more than they do. */
+struct record_hash {
+    EVP_MD_CTX     *ctx;
+    unsigned char   gathered[1024];
+    size_t          n;
+    bool            ok;
+};
+
+static EVP_MD         *record_sha256;
+static pthread_once_t  record_once = PTHREAD_ONCE_INIT;
+
+
+/* Looking it up costs more than a record's hash; it is never given back. */
+static void
+record_fetch(void)
+{
+    record_sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+}
+
+
+static void
+record_hash_add(struct record_hash *h, const void *p, size_t n)
+{
+    if (n > sizeof(h->gathered) - h->n) {
+        h->ok = h->ok && EVP_DigestUpdate(h->ctx, h->gathered, h->n) == 1;
+        h->n = 0;
+    }
+
+    if (n > sizeof(h->gathered)) {
+        h->ok = h->ok && EVP_DigestUpdate(h->ctx, p, n) == 1;
+
+    } else if (n > 0) {
+        memcpy(h->gathered + h->n, p, n);
+        h->n += n;
+    }
+}
+
+
 /* Of names and values with their lengths, in the order that came. */
 static enum result
 record_digest(const struct slice *pairs, size_t n, uint8_t digest[16])
 {
-    uint8_t      full[EVP_MAX_MD_SIZE];
-    uint64_t     len;
-    EVP_MD_CTX  *ctx;
-    bool         ok;
+    struct record_hash  h;
+    uint8_t             full[EVP_MAX_MD_SIZE];
+    uint64_t            len;
 
-    ctx = EVP_MD_CTX_new();
-    ok = ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1;
+    (void) pthread_once(&record_once, record_fetch);
 
-    for (size_t i = 0; i < n && ok; i++) {
+    h.ctx = EVP_MD_CTX_new();
+    h.n = 0;
+    h.ok = h.ctx != NULL && record_sha256 != NULL
+           && EVP_DigestInit_ex(h.ctx, record_sha256, NULL) == 1;
+
+    for (size_t i = 0; i < n && h.ok; i++) {
         len = pairs[i].n;
-        ok = EVP_DigestUpdate(ctx, &len, sizeof(len)) == 1
-             && EVP_DigestUpdate(ctx, pairs[i].p, pairs[i].n) == 1;
+        record_hash_add(&h, &len, sizeof(len));
+        record_hash_add(&h, pairs[i].p, pairs[i].n);
     }
 
-    ok = ok && EVP_DigestFinal_ex(ctx, full, NULL) == 1;
-    EVP_MD_CTX_free(ctx);
+    h.ok = h.ok && EVP_DigestUpdate(h.ctx, h.gathered, h.n) == 1
+           && EVP_DigestFinal_ex(h.ctx, full, NULL) == 1;
+    EVP_MD_CTX_free(h.ctx);
 
-    if (!ok) {
+    if (!h.ok) {
         return RESULT_MEMORY;
     }
 

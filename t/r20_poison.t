@@ -26,13 +26,13 @@ my $library = preload(<<'EOF_C');
 
 int EVP_DigestUpdate(void *ctx, const void *p, size_t n);
 
-/* The decoder hashes each value. */
+/* The decoder hashes each record; its host is among the first values. */
 int
 EVP_DigestUpdate(void *ctx, const void *p, size_t n)
 {
     int (*next)(void *, const void *, size_t);
 
-    if (n == 11 && memcmp(p, "poison.test", 11) == 0) {
+    if (memmem(p, n, "poison.test", 11) != NULL) {
         kill(getpid(), SIGKILL);
     }
 
