@@ -442,7 +442,7 @@ drain_decode(struct drain_work *w, const struct queue_entry *e,
 
     item->fate = FATE_STORED;
     item->doc = *ndocs;
-    w->docs[(*ndocs)++] = w->record.doc;
+    logdoc_assign(&w->docs[(*ndocs)++], &w->record.doc);
 }
 
 

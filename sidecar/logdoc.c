@@ -101,7 +101,7 @@ body_init(struct log_body *b)
 void
 logdoc_init(struct logdoc *d)
 {
-    memset(d, 0, sizeof(*d));
+    memset(d, 0, offsetof(struct logdoc, refs));
 
     d->action_id = LOGDOC_NONE;
     d->action_category_id = LOGDOC_NONE;
@@ -202,12 +202,21 @@ copy_pairs(struct log_pair *pairs, unsigned n, struct arena *a)
 }
 
 
+void
+logdoc_assign(struct logdoc *to, const struct logdoc *from)
+{
+    memcpy(to, from, offsetof(struct logdoc, refs));
+    memcpy(to->refs, from->refs, from->nrefs * sizeof(from->refs[0]));
+    memcpy(to->fields, from->fields, from->nfields * sizeof(from->fields[0]));
+}
+
+
 enum result
 logdoc_copy(struct logdoc *to, const struct logdoc *from, struct arena *a)
 {
     bool  ok = true;
 
-    *to = *from;
+    logdoc_assign(to, from);
 
 #define LOGDOC_COPY_(member)  ok = ok && copy_slice(&to->member, a);
     LOGDOC_SLICES(LOGDOC_COPY_)

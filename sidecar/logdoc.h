@@ -71,10 +71,7 @@ struct logdoc {
     struct slice     endpoint;             /* the heatmap's label */
     struct slice     method, scheme, host, url, protocol, route;
 
-    struct log_pair  refs[LOGDOC_MAX_PAIRS];
-    unsigned         nrefs;
-    struct log_pair  fields[LOGDOC_MAX_PAIRS];
-    unsigned         nfields;
+    unsigned         nrefs, nfields;
 
     struct log_body  request, response;
     int64_t          http_status;          /* LOGDOC_NONE: no answer */
@@ -105,10 +102,19 @@ struct logdoc {
     int64_t          client_port;
     int64_t          expires_us;           /* LOGDOC_NONE: never */
     uint8_t          digest[16];           /* of what was recorded: A7 */
+
+    /* last, for most of them is never touched: see logdoc_init */
+    struct log_pair  refs[LOGDOC_MAX_PAIRS];
+    struct log_pair  fields[LOGDOC_MAX_PAIRS];
 };
 
-/* All null, times and numbers LOGDOC_NONE. */
+/* All null, times and numbers LOGDOC_NONE; references and fields are as they
+ * were, and none. */
 void logdoc_init(struct logdoc *d);
+
+/* The same log, of which references and fields are most of the bytes and
+ * mostly unused; text is borrowed. */
+void logdoc_assign(struct logdoc *to, const struct logdoc *from);
 
 /* A copy whose text lives in *a, NUL-terminated. */
 must_check enum result logdoc_copy(struct logdoc *to,
