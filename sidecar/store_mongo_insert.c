@@ -184,9 +184,7 @@ digest_compare(const bson_t *doc, void *data)
     bson_iter_t    it;
     uint8_t        id[UUID_BYTES];
 
-    if (!bson_iter_init_find(&it, doc, "_id")
-        || uuid_parse(mongo_get_text(&it), id) != RESULT_OK)
-    {
+    if (!mongo_doc_id(doc, id)) {
         return RESULT_INTERNAL;
     }
 
@@ -216,26 +214,17 @@ duplicates_judge(struct batch *b)
     static const char *const  fields[] = { "digest", NULL };
     struct mongo_scan         scan = { .coll = MONGO_LOGS, .fields = fields };
     bson_t                    query = BSON_INITIALIZER;
-    bson_t                    in, list;
-    char                      number[16], id[UUID_TEXT + 1];
-    const char               *key;
-    uint32_t                  k = 0;
+    uint8_t                   ids[MONGO_BATCH][UUID_BYTES];
+    size_t                    n = 0;
     enum result               result;
-
-    bson_append_document_begin(&query, "_id", 3, &in);
-    bson_append_array_begin(&in, "$in", 3, &list);
 
     for (size_t i = 0; i < b->n; i++) {
         if (b->duplicate[i]) {
-            uuid_text(b->docs[i].id, id);
-            bson_uint32_to_string(k++, &key, number, sizeof(number));
-            bson_append_utf8(&list, key, -1, id, UUID_TEXT);
+            memcpy(ids[n++], b->docs[i].id, UUID_BYTES);
         }
     }
 
-    bson_append_array_end(&in, &list);
-    bson_append_document_end(&query, &in);
-
+    mongo_query_ids(&query, ids[0], UUID_BYTES, n);
     scan.query = &query;
     result = mongo_scan(b->m, &scan, digest_compare, b);
     bson_destroy(&query);

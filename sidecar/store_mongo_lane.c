@@ -21,35 +21,15 @@ struct standing {
 };
 
 
-static int64_t
-doc_int(const bson_t *doc, const char *name)
-{
-    bson_iter_t  it;
-
-    return bson_iter_init_find(&it, doc, name) ? mongo_get_int(&it)
-                                               : LOGDOC_NONE;
-}
-
-
-static bool
-doc_id(const bson_t *doc, uint8_t id[UUID_BYTES])
-{
-    bson_iter_t  it;
-
-    return bson_iter_init_find(&it, doc, "_id")
-           && uuid_parse(mongo_get_text(&it), id) == RESULT_OK;
-}
-
-
 static enum result
 standing_read(const bson_t *doc, void *data)
 {
     struct standing  *s = data;
 
-    s->found = doc_id(doc, s->id);
-    s->lane_us = doc_int(doc, "lane_us");
-    s->due_us = doc_int(doc, "due_us");
-    s->priority = doc_int(doc, "priority");
+    s->found = mongo_doc_id(doc, s->id);
+    s->lane_us = mongo_doc_int(doc, "lane_us");
+    s->due_us = mongo_doc_int(doc, "due_us");
+    s->priority = mongo_doc_int(doc, "priority");
     return RESULT_OK;
 }
 
@@ -88,10 +68,10 @@ candidate_read(const bson_t *doc, void *data)
     struct judging  *j = data;
     bson_iter_t      it;
     uint8_t          id[UUID_BYTES];
-    int64_t          flags = doc_int(doc, "lane_flags");
+    int64_t          flags = mongo_doc_int(doc, "lane_flags");
 
     if (flags == LOGDOC_NONE || !(flags & LOG_LANE_ORDERED)
-        || !doc_id(doc, id) || !bson_iter_init_find(&it, doc, "lane"))
+        || !mongo_doc_id(doc, id) || !bson_iter_init_find(&it, doc, "lane"))
     {
         return RESULT_OK;
     }
@@ -107,27 +87,6 @@ candidate_read(const bson_t *doc, void *data)
     }
 
     return RESULT_OK;
-}
-
-
-static void
-query_candidates(bson_t *query, const struct judging *j)
-{
-    bson_t       in, list;
-    char         number[16], text[UUID_TEXT + 1];
-    const char  *key;
-
-    bson_append_document_begin(query, "_id", 3, &in);
-    bson_append_array_begin(&in, "$in", 3, &list);
-
-    for (size_t i = 0; i < j->n; i++) {
-        uuid_text(j->claims[i].id, text);
-        bson_uint32_to_string((uint32_t) i, &key, number, sizeof(number));
-        bson_append_utf8(&list, key, -1, text, UUID_TEXT);
-    }
-
-    bson_append_array_end(&in, &list);
-    bson_append_document_end(query, &in);
 }
 
 
@@ -168,7 +127,7 @@ mongo_lane_judge(struct mongo_store *m, struct store_claim *claims, size_t n)
     }
 
     arena_init(&j.a, 4 * 1024 * 1024);
-    query_candidates(&query, &j);
+    mongo_query_ids(&query, claims[0].id, sizeof(claims[0]), n);
     scan.query = &query;
     r = mongo_scan(m, &scan, candidate_read, &j);
     bson_destroy(&query);

@@ -37,48 +37,6 @@ static const char *const  no_bodies[] = {
 };
 
 
-/* {"_id": {"$in": [..]}}; the i-th id is at IDS + i * STRIDE. */
-static void
-query_ids(bson_t *query, const uint8_t *ids, size_t stride, size_t n)
-{
-    bson_t       in, list;
-    char         number[16], text[UUID_TEXT + 1];
-    const char  *key;
-
-    bson_append_document_begin(query, "_id", 3, &in);
-    bson_append_array_begin(&in, "$in", 3, &list);
-
-    for (size_t i = 0; i < n; i++) {
-        uuid_text(ids + i * stride, text);
-        bson_uint32_to_string((uint32_t) i, &key, number, sizeof(number));
-        bson_append_utf8(&list, key, -1, text, UUID_TEXT);
-    }
-
-    bson_append_array_end(&in, &list);
-    bson_append_document_end(query, &in);
-}
-
-
-static bool
-doc_id(const bson_t *doc, uint8_t id[UUID_BYTES])
-{
-    bson_iter_t  it;
-
-    return bson_iter_init_find(&it, doc, "_id")
-           && uuid_parse(mongo_get_text(&it), id) == RESULT_OK;
-}
-
-
-static int64_t
-doc_int(const bson_t *doc, const char *name)
-{
-    bson_iter_t  it;
-
-    return bson_iter_init_find(&it, doc, name) ? mongo_get_int(&it)
-                                               : LOGDOC_NONE;
-}
-
-
 static void
 append_bound(bson_t *b, const char *name, const char *op, int64_t v)
 {
@@ -228,7 +186,7 @@ claim_read(const bson_t *doc, void *data)
     bson_iter_t          it;
     uint8_t              id[UUID_BYTES];
 
-    if (!doc_id(doc, id)) {
+    if (!mongo_doc_id(doc, id)) {
         return RESULT_INTERNAL;
     }
 
@@ -244,7 +202,7 @@ claim_read(const bson_t *doc, void *data)
 
     claim->claimed = bson_iter_init_find(&it, doc, "claim")
                      && slice_eq(mongo_get_text(&it), slice_of(c->mark));
-    claim->due_us = claim->claimed ? LOGDOC_NONE : doc_int(doc, "due_us");
+    claim->due_us = claim->claimed ? LOGDOC_NONE : mongo_doc_int(doc, "due_us");
 
     return claim->claimed ? mongo_log_decode(doc, c->a, &claim->doc)
                           : RESULT_OK;
@@ -272,7 +230,7 @@ mongo_claim(struct store *s, int64_t now_us, int64_t lease_until_us,
         : claims_write(m, &c, now_us, lease_until_us);
 
     if (r == RESULT_OK && n > 0) {
-        query_ids(&query, claims[0].id, sizeof(claims[0]), n);
+        mongo_query_ids(&query, claims[0].id, sizeof(claims[0]), n);
         scan.query = &query;
         r = mongo_scan(m, &scan, claim_read, &c);
     }
@@ -319,16 +277,16 @@ finish_read(const bson_t *doc, void *data)
     uint8_t            id[UUID_BYTES];
     size_t             i;
 
-    if (!doc_id(doc, id) || (i = finish_index(x, id)) == x->n) {
+    if (!mongo_doc_id(doc, id) || (i = finish_index(x, id)) == x->n) {
         return RESULT_INTERNAL;
     }
 
-    if (doc_int(doc, "token") != x->f[i].token) {
+    if (mongo_doc_int(doc, "token") != x->f[i].token) {
         x->state[i] = FINISH_LATE;
         return RESULT_OK;
     }
 
-    x->state[i] = doc_int(doc, "lease_until_us") == LOGDOC_NONE
+    x->state[i] = mongo_doc_int(doc, "lease_until_us") == LOGDOC_NONE
                   ? FINISH_WRITTEN : FINISH_OPEN;
 
     return x->again ? RESULT_OK : mongo_log_decode(doc, &x->a, &x->docs[i]);
@@ -349,7 +307,7 @@ finish_look(struct finishing *x, bool again)
     }
 
     x->again = again;
-    query_ids(&query, x->f[0].id, sizeof(x->f[0]), x->n);
+    mongo_query_ids(&query, x->f[0].id, sizeof(x->f[0]), x->n);
     scan.query = &query;
     r = mongo_scan(x->m, &scan, finish_read, x);
     bson_destroy(&query);
@@ -641,8 +599,8 @@ move_read(const bson_t *doc, void *data)
     struct moving  *x = data;
 
     x->found = true;
-    x->due_us = doc_int(doc, "due_us");
-    x->token = doc_int(doc, "token");
+    x->due_us = mongo_doc_int(doc, "due_us");
+    x->token = mongo_doc_int(doc, "token");
     return mongo_log_decode(doc, x->a, &x->doc);
 }
 
@@ -822,12 +780,12 @@ due_read(const bson_t *doc, void *data)
         return RESULT_AGAIN;
     }
 
-    if (!doc_id(doc, d->id)) {
+    if (!mongo_doc_id(doc, d->id)) {
         return RESULT_INTERNAL;
     }
 
-    d->due_us = doc_int(doc, "due_us");
-    d->priority = doc_int(doc, "priority");
+    d->due_us = mongo_doc_int(doc, "due_us");
+    d->priority = mongo_doc_int(doc, "priority");
     d->priority = d->priority == LOGDOC_NONE ? 1 : d->priority;
     d->integration_id = SLICE_NONE;
 

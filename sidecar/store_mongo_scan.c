@@ -3,6 +3,7 @@
 #include "store_mongo_scan.h"
 
 #include "clock.h"
+#include "store_mongo_doc.h"
 
 #define CLOCK_EVERY  64                    /* documents between two looks */
 
@@ -111,4 +112,45 @@ void
 mongo_query_id(bson_t *out, struct slice id)
 {
     bson_append_utf8(out, "_id", 3, id.p == NULL ? "" : id.p, (int) id.n);
+}
+
+
+void
+mongo_query_ids(bson_t *out, const uint8_t *ids, size_t stride, size_t n)
+{
+    bson_t       in, list;
+    char         number[16], text[UUID_TEXT + 1];
+    const char  *key;
+
+    bson_append_document_begin(out, "_id", 3, &in);
+    bson_append_array_begin(&in, "$in", 3, &list);
+
+    for (size_t i = 0; i < n; i++) {
+        uuid_text(ids + i * stride, text);
+        bson_uint32_to_string((uint32_t) i, &key, number, sizeof(number));
+        bson_append_utf8(&list, key, -1, text, UUID_TEXT);
+    }
+
+    bson_append_array_end(&in, &list);
+    bson_append_document_end(out, &in);
+}
+
+
+bool
+mongo_doc_id(const bson_t *doc, uint8_t id[UUID_BYTES])
+{
+    bson_iter_t  it;
+
+    return bson_iter_init_find(&it, doc, "_id")
+           && uuid_parse(mongo_get_text(&it), id) == RESULT_OK;
+}
+
+
+int64_t
+mongo_doc_int(const bson_t *doc, const char *name)
+{
+    bson_iter_t  it;
+
+    return bson_iter_init_find(&it, doc, name) ? mongo_get_int(&it)
+                                               : LOGDOC_NONE;
 }

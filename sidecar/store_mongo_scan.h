@@ -28,5 +28,13 @@ must_check enum result mongo_scan(struct mongo_store *m,
 
 /* {"_id": ID} */
 void mongo_query_id(bson_t *out, struct slice id);
+/* {"_id": {"$in": [..]}}; the i-th id is at IDS + i * STRIDE. */
+void mongo_query_ids(bson_t *out, const uint8_t *ids, size_t stride,
+    size_t n);
+
+/* The document's "_id"; false when it is no UUID. */
+bool mongo_doc_id(const bson_t *doc, uint8_t id[UUID_BYTES]);
+/* A member that is a number; LOGDOC_NONE when it is none or not there. */
+int64_t mongo_doc_int(const bson_t *doc, const char *name);
 
 #endif /* STORE_MONGO_SCAN_H */
