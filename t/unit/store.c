@@ -1,40 +1,30 @@
 /*
- * One suite for both stores.  STORE_URI names the server; "{n}" in it becomes
- * a number of each test, so that every test has a database of its own.  Without
- * it each test gets a new SQLite file.  STORE_ROUNDS: random filters of a test.
+ * One suite for both stores; STORE_URI as in store_place.h.  STORE_ROUNDS:
+ * random filters of a test.
  */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "store_place.h"
 
-#include <ftw.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "clock.h"
-#include "store.h"
 
 #define DOCS     400
 #define DAY_US   HEATMAP_DAY_US
 
 struct world {
-    struct store   *s;
-    struct arena    texts;                 /* what documents point to */
-    struct arena    read;                  /* what the store gave */
-    struct logdoc  *docs;
-    size_t          n;
-    uint32_t        random;
-    int64_t         base_us;               /* all logs lie after it */
-    char            dir[64];
+    struct store_place  place;
+    struct store       *s;
+    struct arena        texts;             /* what documents point to */
+    struct arena        read;              /* what the store gave */
+    struct logdoc      *docs;
+    size_t              n;
+    uint32_t            random;
+    int64_t             base_us;           /* all logs lie after it */
 };
 
 static const struct scope  everybody = { .platform = true };
-static unsigned            databases;
 
 
 /* Random filters of each test: fewer on a server that scans for each. */
@@ -76,45 +66,6 @@ text(struct world *w, const char *fmt, ...)
 }
 
 
-static void
-uri_make(const struct world *w, char *uri, size_t size)
-{
-    const char  *given = getenv("STORE_URI"), *mark;
-
-    if (given == NULL) {
-        snprintf(uri, size, "sqlite:%s/store.db", w->dir);
-        return;
-    }
-
-    mark = strstr(given, "{n}");
-
-    if (mark == NULL) {
-        fail_msg("STORE_URI has no {n}: %s", given);
-    }
-
-    snprintf(uri, size, "%.*s%ld_%u%s", (int) (mark - given), given,
-        (long) getpid(), databases, mark + 3);
-}
-
-
-static struct store *
-store_new(const struct world *w)
-{
-    struct store_options  o = { .readers = 4 };
-    struct store         *s;
-    char                  uri[512], err[512] = "";
-
-    uri_make(w, uri, sizeof(uri));
-    o.uri = uri;
-
-    if (store_open(&o, &s, err, sizeof(err)) != RESULT_OK) {
-        fail_msg("%s", err);
-    }
-
-    return s;
-}
-
-
 static int
 setup(void **state)
 {
@@ -122,29 +73,16 @@ setup(void **state)
     const char    *seed = getenv("STORE_SEED");
 
     assert_non_null(w);
-    databases++;
     w->random = seed == NULL ? 1 : (uint32_t) atoi(seed);
     arena_init(&w->texts, 256 * 1024 * 1024);
     arena_init(&w->read, 256 * 1024 * 1024);
-    snprintf(w->dir, sizeof(w->dir), "/tmp/store.XXXXXX");
-    assert_non_null(mkdtemp(w->dir));
 
     /* whole days back, so that every hour of the logs is over */
     w->base_us = (clock_wall_us() / DAY_US - 40) * DAY_US;
-    w->s = store_new(w);
+    store_place_make(&w->place);
+    w->s = w->place.s;
     *state = w;
     return 0;
-}
-
-
-static int
-file_remove(const char *path, const struct stat *st, int type,
-    struct FTW *ftw)
-{
-    (void) st;
-    (void) type;
-    (void) ftw;
-    return remove(path);
 }
 
 
@@ -153,8 +91,7 @@ teardown(void **state)
 {
     struct world  *w = *state;
 
-    store_close(w->s);
-    nftw(w->dir, file_remove, 8, FTW_DEPTH | FTW_PHYS);
+    store_place_close(&w->place);
     arena_cleanup(&w->texts);
     arena_cleanup(&w->read);
     free(w->docs);
@@ -1541,7 +1478,8 @@ test_opening_again_keeps_everything(void **state)
 
     docs_random(w);
     store_close(w->s);
-    w->s = store_new(w);
+    store_place_open(&w->place);
+    w->s = w->place.s;
     assert_int_equal(store_migrate(w->s, err, sizeof(err)), RESULT_OK);
     filter_init(&f, &everybody);
     filter_check(w, &f, false);

@@ -1,86 +1,39 @@
 /*
  * Deliveries on both stores: claims under leases, outcomes by token, moves by
- * hand, what is due, what counts.  STORE_URI as in store.c.
+ * hand, what is due, what counts.  STORE_URI as in store_place.h.
  */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "store_place.h"
 
-#include <ftw.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "clock.h"
-#include "store.h"
 
 #define SECOND  INT64_C(1000000)
 #define RACERS  4
 
 struct world {
-    struct store  *s;
-    struct arena   a;
-    char           dir[64];
-    int64_t        now_us;
+    struct store_place  place;
+    struct store       *s;
+    struct arena        a;
+    int64_t             now_us;
 };
 
 static const struct scope  everybody = { .platform = true };
-static unsigned            databases;
-
-
-static void
-uri_make(const struct world *w, char *uri, size_t size)
-{
-    const char  *given = getenv("STORE_URI"), *mark;
-
-    if (given == NULL) {
-        (void) snprintf(uri, size, "sqlite:%s/store.db", w->dir);
-        return;
-    }
-
-    mark = strstr(given, "{n}");
-    assert_non_null(mark);
-    (void) snprintf(uri, size, "%.*so%ld_%u%s", (int) (mark - given), given,
-        (long) getpid(), databases, mark + 3);
-}
 
 
 static int
 setup(void **state)
 {
-    struct world          *w = calloc(1, sizeof(*w));
-    struct store_options   o = { .readers = 4 };
-    char                   uri[512], err[512] = "";
+    struct world  *w = calloc(1, sizeof(*w));
 
     assert_non_null(w);
-    databases++;
     arena_init(&w->a, 256 * 1024 * 1024);
-    (void) snprintf(w->dir, sizeof(w->dir), "/tmp/store.XXXXXX");
-    assert_non_null(mkdtemp(w->dir));
-    uri_make(w, uri, sizeof(uri));
-    o.uri = uri;
+    store_place_make(&w->place);
+    w->s = w->place.s;
     w->now_us = clock_wall_us();
-
-    if (store_open(&o, &w->s, err, sizeof(err)) != RESULT_OK) {
-        fail_msg("%s", err);
-    }
-
     *state = w;
     return 0;
-}
-
-
-static int
-file_remove(const char *path, const struct stat *st, int type,
-    struct FTW *ftw)
-{
-    (void) st;
-    (void) type;
-    (void) ftw;
-    return remove(path);
 }
 
 
@@ -89,8 +42,7 @@ teardown(void **state)
 {
     struct world  *w = *state;
 
-    store_close(w->s);
-    (void) nftw(w->dir, file_remove, 8, FTW_DEPTH | FTW_PHYS);
+    store_place_close(&w->place);
     arena_cleanup(&w->a);
     free(w);
     return 0;
