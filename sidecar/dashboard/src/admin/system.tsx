@@ -1,22 +1,12 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { Link } from "react-router";
 import { json } from "../api/client";
+import type { System } from "../api/types";
 import { bytesText } from "../lib/body";
 import { visibleLine } from "../lib/escape";
 import { count } from "../lib/numbers";
 import { spanText } from "../lib/time";
 import { Failure, Loading, Time } from "../ui/parts";
-
-interface System {
-  as_of: string;
-  uptime_s: number;
-  resident_bytes: number | null;
-  store: { kind: string; up: boolean; logs?: number; bytes?: number; dead_letters?: number; oldest_at?: string | null };
-  drain: null | { read: number; stored: number; same: number; dead: number; errors: number; reclaimed: number;
-    batches: number; lag: number; pending: number; redis_up: boolean; store_up: boolean; last_progress_at: string | null };
-  api: { ok: number; client_errors: number; server_errors: number; auth_failures: number; partial_queries: number; live_clients: number };
-  alerts: { code: string; detail: string }[];
-}
 
 function Up({ up }: { up: boolean }) {
   return <span className="status" data-s={up ? "SUCCESS" : "FAIL"}><i aria-hidden="true">{up ? "\u2713" : "\u2715"}</i>{up ? "up" : "down"}</span>;

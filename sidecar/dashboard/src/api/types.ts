@@ -46,59 +46,12 @@ export type System = Schemas["System"];
 export type Trial = Schemas["Trial"];
 
 /* Sending again (dashboard guide, section 7). */
+export type Plan = Schemas["RetryPlan"];
+export type Job = Schemas["RetryJob"];
+export type JobState = Schemas["RetryState"];
+export type JobItem = Schemas["RetryItem"];
+export type Replay = Schemas["Replay"];
 
-export interface Plan {
-  plan: string;
-  filter: string;
-  to: string;
-  matched: number;
-  eligible: number;
-  ineligible: Record<string, number>;
-  by_endpoint: { endpoint: string | null; integration_id?: string | null; matched: number; eligible: number }[];
-  sample: (Log & { eligible: boolean; reason: string | null })[];
-  expires_at: string;
-}
-
-export type JobState = "queued" | "running" | "paused" | "stopped" | "cancelling" | "cancelled"
-  | "done" | "failed";
-
-export interface Job {
-  id: string;
-  state: JobState;
-  total: number;
-  done: number;
-  sent: number;
-  succeeded: number;
-  failed: number;
-  skipped: number;
-  eta: string | null;
-  rate_per_s: number;
-  stop_after_consecutive_failures: number;
-  reason: string;
-  filter: string;
-  created_by: { key_id: string; name: string } | null;
-  created_at: string;
-  started_at: string | null;
-  ended_at: string | null;
-  error: { code: string; message: string } | null;
-}
-
-export interface JobItem {
-  log_id: string;
-  new_log_id: string | null;
-  status: "waiting" | "sent" | "succeeded" | "failed" | "skipped" | "cancelled";
-  reason: string | null;
-  endpoint: string | null;
-  sent_at: string | null;
-}
-
-export interface Replay {
-  id: string;
-  replay_of: string;
-  state: "queued" | "sending" | "sent" | "failed";
-  http_status: number | null;
-  log_id: string | null;
-  error: { code: string; message: string } | null;
-  left_out: string[];
-  filled: string[];
-}
+/* What the live stream tells. */
+export type Change = Schemas["LogChange"];
+export type JobChange = Schemas["JobChange"];

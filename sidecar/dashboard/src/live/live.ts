@@ -7,30 +7,7 @@
 
 import { useSyncExternalStore } from "react";
 import { BASE, request } from "../api/client";
-import type { JobState } from "../api/types";
-
-export interface Change {
-  id: string;
-  kind: string;
-  status: string;
-  endpoint?: string;
-  http?: number | null;
-  time?: string;
-  [more: string]: unknown;
-}
-
-/* How far a retry job is. */
-export interface JobChange {
-  id: string;
-  state: JobState;
-  total: number;
-  done: number;
-  sent: number;
-  succeeded: number;
-  failed: number;
-  skipped: number;
-  eta: string | null;
-}
+import type { Change, JobChange } from "../api/types";
 
 export type Frame =
   | { type: "log"; data: Change[] }

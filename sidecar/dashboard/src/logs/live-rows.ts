@@ -6,16 +6,15 @@
 import { useQueryClient, type InfiniteData } from "@tanstack/react-query";
 import { useCallback, useEffect, useRef, useState } from "react";
 import type { Params } from "../api/client";
-import type { Log, Page } from "../api/types";
+import type { Change, Log, Page } from "../api/types";
 import type { Filter, Token } from "../lib/filters";
-import { onFrame, type Change } from "../live/live";
+import { onFrame } from "../live/live";
 
 type Answer = boolean | null;
 
 const SIMPLE: Record<string, keyof Change> = {
-  status: "status", kind: "kind", endpoint: "endpoint", method: "method", id: "id",
-  action_id: "action_id", action_category_id: "action_category_id", lab_id: "lab_id",
-  org_id: "org_id", developer_id: "developer_id", integration_id: "integration_id",
+  status: "status", kind: "kind", endpoint: "endpoint", id: "id", action_id: "action_id",
+  lab_id: "lab_id",
 };
 
 /* Does one filter hold?  null: the frame does not tell. */
@@ -155,12 +154,11 @@ function patchPages(old: InfiniteData<Page<Log>>, batch: Map<string, Change>):
     const data = p.data.map((l) => {
       const c = batch.get(l._id);
       if (!c || (c.status === l.status && (c.http ?? null) === (l.response?.status ?? null)
-        && (c["attempts"] === undefined || c["attempts"] === l.attempts))) {
+        && c.attempts === l.attempts)) {
         return l;
       }
       hit = true;
-      return { ...l, status: c.status as Log["status"],
-        attempts: typeof c["attempts"] === "number" ? c["attempts"] : l.attempts,
+      return { ...l, status: c.status, attempts: c.attempts,
         response: { ...l.response, status: c.http ?? l.response?.status ?? null } };
     });
     any ||= hit;
