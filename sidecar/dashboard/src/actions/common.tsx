@@ -1,7 +1,7 @@
 /* What the dialogs that send something share. */
 
-import { Modal } from "@mantine/core";
-import { useId, useRef, useState, type ReactNode } from "react";
+import { Modal } from "../ui/modal";
+import { useEffect, useId, useRef, useState, type ReactNode } from "react";
 import { ApiError, randomKey, request, type Problem } from "../api/client";
 
 /*
@@ -66,10 +66,17 @@ export function Reason({ value, onChange, required, error, focus = false }: {
   value: string; onChange: (v: string) => void; required: boolean; error?: string; focus?: boolean;
 }) {
   const id = useId();
+  const input = useRef<HTMLInputElement>(null);
+  /* a dialog that was loading has put the focus elsewhere by now */
+  useEffect(() => {
+    if (focus) {
+      input.current?.focus();
+    }
+  }, [focus]);
   return (
     <div>
       <label htmlFor={id} className="strong">Reason{required ? "" : <span className="muted" style={{ fontWeight: 400 }}> optional</span>}</label>
-      <input id={id} className="field" style={{ width: "100%" }} value={value} maxLength={500} required={required}
+      <input ref={input} id={id} className="field" style={{ width: "100%" }} value={value} maxLength={500} required={required}
         placeholder="Why, for the audit log: INC-4711 endpoint is back" aria-invalid={error !== undefined} aria-describedby={`${id}-h`}
         {...(focus ? { "data-autofocus": true } : {})} onChange={(e) => onChange(e.currentTarget.value)} />
       <div id={`${id}-h`} style={{ fontSize: 13, color: "var(--fail)" }}>{error ? `Reason ${error}` : ""}</div>

@@ -87,7 +87,7 @@ function Form({ log, etag, close, reload }: { log: Log; etag: string | null; clo
   const target = visibleLine(endpointOf(log));
   return (
     <Dialog title={`Edit and replay ${target}`} close={close} size="min(1100px, 96vw)" guard={changed || reason !== ""}>
-      <form className="stack" onSubmit={(e) => {
+      <form className="stack" noValidate onSubmit={(e) => {
         e.preventDefault();
         if (!review) {
           setReview(true);
@@ -122,7 +122,7 @@ function Form({ log, etag, close, reload }: { log: Log; etag: string | null; clo
                 : <BodyEdit text={draft.body} onChange={(v) => set({ body: v })} label="Body" type={type}
                   fault={faults.body ?? s.fault("#/body") ?? null} />}
           </>)}
-        <Reason value={reason} onChange={setReason} required error={s.fault("#/reason")} />
+        <Reason value={reason} onChange={setReason} required error={s.fault("#/reason")} focus={review} />
         <ProblemBox problem={s.problem} />
         {s.problem?.status === 412 ? <div className="row"><button type="button" className="iconbtn boxed" onClick={() => { s.reset(); reload(); }}>
           Read the log again; what you typed stays</button></div> : null}

@@ -8,6 +8,8 @@ const REASONS: Record<string, string> = {
   already_succeeded: "it has succeeded meanwhile",
   committed: "the receiver has committed it",
   superseded: "a later resend of it is tried instead",
+  captured: "it was seen by nginx, not sent from here",
+  gone: "it is not kept any more",
   inbound: "it is an inbound call: edit and replay it by itself",
   integration_disabled: "the integration is disabled",
   integration_deleted: "the integration is deleted",

@@ -1,4 +1,4 @@
-import { Modal } from "@mantine/core";
+import { Modal } from "../ui/modal";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
 import { Link, Navigate, useParams } from "react-router";

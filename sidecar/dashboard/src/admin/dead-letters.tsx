@@ -1,4 +1,4 @@
-import { Modal } from "@mantine/core";
+import { Modal } from "../ui/modal";
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { randomKey, request } from "../api/client";

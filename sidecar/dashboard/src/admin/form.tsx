@@ -1,4 +1,4 @@
-import { Modal } from "@mantine/core";
+import { Modal } from "../ui/modal";
 import { useQueryClient } from "@tanstack/react-query";
 import { useId, useState, type FormEvent } from "react";
 import { ApiError, withTag, type Problem } from "../api/client";

@@ -1,5 +1,5 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { Link, useParams } from "react-router";
 import { ApiError, json, type Params } from "../api/client";
 import type { Job, JobItem, JobState } from "../api/types";
@@ -77,6 +77,21 @@ export default function JobScreen() {
     }
   };
   const j = q.data;
+  /* what has ended is asked for no more: its items once again */
+  const ended = j !== undefined && ENDED.includes(j.state);
+  useEffect(() => {
+    if (ended) {
+      void client.invalidateQueries({ queryKey: ["list", `/retry-jobs/${id!}/items`] });
+    }
+  }, [client, id, ended]);
+  /* whoever comes from the dialog that began it stands at the top of it */
+  const head = useRef<HTMLHeadingElement>(null);
+  const there = j !== undefined;
+  useEffect(() => {
+    if (document.activeElement === document.body) {
+      head.current?.focus();
+    }
+  }, [there]);
   if (!j) {
     return <main className="page narrow"><h1 className="visually-hidden">Retry job</h1>
       {q.error ? <Failure title="Retry job" error={q.error} retry={() => void q.refetch()} /> : <Loading rows={8} />}</main>;
@@ -93,7 +108,7 @@ export default function JobScreen() {
   return (
     <main className="page narrow">
       <div style={{ marginBottom: 4 }}><Link to="/jobs">{"\u2190"} All retry jobs</Link></div>
-      <div className="page-head"><h1>Retry job</h1><span role="status"><JobStateMark state={j.state} /></span><span className="grow" />
+      <div className="page-head"><h1 ref={head} tabIndex={-1}>Retry job</h1><span role="status"><JobStateMark state={j.state} /></span><span className="grow" />
         {can(me, "operate") ? (
           <>
             {j.state === "running" || j.state === "queued" ? <button type="button" className="iconbtn boxed" disabled={busy} onClick={() => void act("pause")}>Pause</button> : null}

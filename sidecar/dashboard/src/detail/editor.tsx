@@ -115,6 +115,22 @@ const shown: Extension = highlightSpecialChars({ render: (code) => {
   return s;
 }, addSpecialChars: /[\u061c\u2060\u2067\u202a-\u202c]/g });
 
+/*
+ * Text typed over a selection.  Left to itself Chromium joins the lines with
+ * style attributes, which the policy stops.
+ */
+const typedOver: Extension = EditorView.domEventHandlers({
+  beforeinput: (e, view) => {
+    if (e.inputType !== "insertText" || e.data === null || e.isComposing
+      || view.state.selection.main.empty) {
+      return false;
+    }
+    e.preventDefault();
+    view.dispatch({ ...view.state.replaceSelection(e.data), userEvent: "input.type", scrollIntoView: true });
+    return true;
+  },
+});
+
 /* The same as an editor.  TEXT is where it begins; Tab leaves it. */
 export function EditBox({ text, language, label, onChange }: {
   text: string; language: Language; label: string; onChange: (t: string) => void;
@@ -129,7 +145,7 @@ export function EditBox({ text, language, label, onChange }: {
       state: EditorState.create({ doc: begin.current, extensions: [
         nonce ? EditorView.cspNonce.of(nonce) : [],
         EditorView.contentAttributes.of({ "aria-label": label, "aria-multiline": "true" }),
-        lineNumbers(), history(), drawSelection(), bracketMatching(), shown,
+        lineNumbers(), history(), drawSelection(), bracketMatching(), shown, typedOver,
         syntaxHighlighting(colours), look, search({ top: true }),
         keymap.of([...historyKeymap, ...searchKeymap, ...defaultKeymap]),
         EditorView.lineWrapping, languageOf(language),

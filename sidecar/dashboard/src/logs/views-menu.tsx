@@ -1,4 +1,5 @@
-import { Menu, Modal } from "@mantine/core";
+import { Menu } from "@mantine/core";
+import { Modal } from "../ui/modal";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { useNavigate } from "react-router";

@@ -1,4 +1,5 @@
-import { Menu, Modal } from "@mantine/core";
+import { Menu } from "@mantine/core";
+import { Modal } from "../ui/modal";
 import { useEffect, useMemo, useState, type ReactNode } from "react";
 import { NavLink, useLocation, useNavigate } from "react-router";
 import { request } from "../api/client";
