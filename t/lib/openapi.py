@@ -6,13 +6,19 @@ answers that the tests saw.
     openapi.py SPEC routes sidecar/api.c
     openapi.py SPEC answers FILE     one JSON object a line:
                                      method, path, status, type, body
+    openapi.py SPEC traffic FILE     the same of a client that knows the
+                                     description, with what it sent: every path
+                                     and argument, and each body that was
+                                     taken, is described
 
 Each fault is a line; the exit status is 1 when there is one.
 """
 
+import itertools
 import json
 import re
 import sys
+import urllib.parse
 
 import yaml
 from jsonschema import Draft202012Validator
@@ -138,12 +144,17 @@ def routes(spec, source):
         yield f"{method} {path} is described and not there"
 
 
-def find_operation(spec, method, path):
-    for pattern, have, _, op in operations(spec):
+def find_described(spec, method, path):
+    """The operation and the path's item; None of both when there is none."""
+    for pattern, have, item, op in operations(spec):
         regex = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(pattern))
         if have == method.lower() and re.fullmatch(regex, path):
-            return op
-    return None
+            return op, item
+    return None, None
+
+
+def find_operation(spec, method, path):
+    return find_described(spec, method, path)[0]
 
 
 def find_response(spec, op, status):
@@ -191,13 +202,51 @@ def check_answer(spec, seen):
     yield from validate(spec, content[kind]["schema"], value)
 
 
+def check_sent(spec, seen):
+    """What a client asked: nothing that the description does not have."""
+    path, _, query = seen["path"].partition("?")
+    method = "GET" if seen["method"] == "HEAD" else seen["method"]
+    op, item = find_described(spec, method, path.removeprefix(BASE))
+    if op is None:
+        yield "is not described"
+        return
+
+    declared = [resolve(spec, p) for p in
+                item.get("parameters", []) + op.get("parameters", [])]
+    names = {p["name"].partition("[")[0] for p in declared
+             if p["in"] == "query"}
+    for name, _ in urllib.parse.parse_qsl(query, keep_blank_values=True):
+        if name.partition("[")[0] not in names:
+            yield f"argument {name} is not described"
+
+    if seen.get("sent") and seen["status"] < 400:
+        body = resolve(spec, op.get("requestBody")) or {}
+        content = body.get("content", {}).get("application/json")
+        if content is None:
+            if json.loads(seen["sent"]) != {}:
+                yield "was sent a body, none is described"
+            return
+        for fault in validate(spec, content["schema"],
+                              json.loads(seen["sent"])):
+            yield f"sent {fault}"
+
+
+def traffic(spec, source):
+    return held(spec, source, lambda seen: itertools.chain(
+        check_sent(spec, seen), check_answer(spec, seen)))
+
+
 def answers(spec, source):
+    return held(spec, source, lambda seen: check_answer(spec, seen))
+
+
+def held(spec, source, faults):
     n = 0
     with open(source, encoding="utf-8") as lines:
         for line in lines:
             seen = json.loads(line)
             n += 1
-            for fault in check_answer(spec, seen):
+            for fault in faults(seen):
                 yield (f"{seen['method']} {seen['path']} "
                        f"{seen['status']}: {fault}")
     if n == 0:
@@ -221,7 +270,8 @@ class Strict(yaml.SafeLoader):
 def main():
     with open(sys.argv[1], encoding="utf-8") as source:
         spec = yaml.load(source, Loader=Strict)
-    check = {"lint": lint, "routes": routes, "answers": answers}[sys.argv[2]]
+    check = {"lint": lint, "routes": routes, "answers": answers,
+             "traffic": traffic}[sys.argv[2]]
     faults = list(check(spec, *sys.argv[3:]))
     for fault in faults[:50]:
         print(fault)

@@ -4,7 +4,7 @@
  * error, a violation of the content security policy.
  */
 
-import { readFileSync } from "node:fs";
+import { appendFileSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -67,6 +67,37 @@ export class Watch {
   }
 }
 
+/*
+ * Every answer of the API that a tab gets, with what was asked, as a line for
+ * t/lib/openapi.py.  A tab that goes elsewhere takes the bodies it had with it.
+ */
+const reading = new Set();
+const told = { read: 0, gone: 0 };
+
+function record(ctx) {
+  ctx.on("response", (r) => {
+    const url = new URL(r.url());
+    if (url.pathname.startsWith("/api/v1/")) {
+      const done = keep(r, url).finally(() => reading.delete(done));
+      reading.add(done);
+    }
+  });
+}
+
+async function keep(r, url) {
+  const type = r.headers()["content-type"] ?? "";
+  let body = "";
+  try {
+    body = type.startsWith("text/event-stream") || /^attachment/.test(r.headers()["content-disposition"] ?? "") ? "bytes" : await r.text();
+  } catch {
+    told.gone++;
+    return;
+  }
+  told.read++;
+  appendFileSync(process.env.IDASH_SEEN, `${JSON.stringify({ method: r.request().method(), path: url.pathname + url.search,
+    status: r.status(), type, body, sent: r.request().postData() ?? "" })}\n`);
+}
+
 export async function start() {
   return chromium.launch({ executablePath: process.env.IDASH_CHROMIUM,
     args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"] });
@@ -83,6 +114,7 @@ export async function open(browser, path, { key = KEY, dark = false, width = 128
       throw new Error(`login: ${r.status()} ${await r.text()}`);
     }
   }
+  record(ctx);
   const page = await ctx.newPage();
   page.setDefaultTimeout(15_000);
   watch.on(page);
@@ -109,6 +141,16 @@ export async function axe(page, name) {
   const r = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
   const text = r.violations.map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((x) => `${x.html.slice(0, 160)}\n    ${x.failureSummary?.split("\n")[1] ?? ""}`).join("\n  ")}`);
   return ok(r.violations.length === 0, `${name}: axe finds nothing`, text.join("\n"));
+}
+
+/* The same in the other theme, too. */
+export async function axeBoth(page, name) {
+  for (const theme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme: theme });
+    await sleep(50);
+    await axe(page, `${name}, ${theme}`);
+  }
+  await page.emulateMedia({ colorScheme: "light" });
 }
 
 /* Tabs until what is focused fits; false when it never does. */
@@ -151,14 +193,21 @@ export async function main(...parts) {
         await part(browser);
       } catch (e) {
         ok(false, `${part.name} ran to its end`, e.stack);
+        if (process.env.IDASH_SHOTS) {
+          for (const [i, p] of browser.contexts().flatMap((c) => c.pages()).entries()) {
+            await p.screenshot({ path: `${process.env.IDASH_SHOTS}/${part.name}-${i}.png` }).catch(() => undefined);
+          }
+        }
       }
       for (const c of browser.contexts()) {
         await c.close();
       }
     }
   } finally {
+    await Promise.all(reading);
     await browser.close();
   }
+  ok(told.read > told.gone * 4, "most of the traffic was read", `${told.read} read, ${told.gone} gone`);
   console.log(`1..${n}`);
   process.exitCode = failed ? 1 : 0;
 }

@@ -32,11 +32,11 @@ sub chromium {
     return;
 }
 
-# start(conf => {..}, server => "more of nginx' server{}")
+# start(conf => {..}, redis => .., server => "more of nginx' server{}")
 sub start {
     my ($class, %opt) = @_;
 
-    my $api = ApiTest::api(conf => { roles => 'drain,dispatch,api',
+    my $api = ApiTest::api($opt{redis} ? (redis => $opt{redis}) : (), conf => { roles => 'drain,dispatch,api',
         retention_ok => '3650d', retention_fail => '3650d',
         %{ $opt{conf} || {} } });
     my $dir = IDash::Process::dir('web');
@@ -58,7 +58,8 @@ sub start {
 sub api { return $_[0]{api} }
 sub url { return 'http://' . $_[0]{nginx}->addr }
 
-# Runs t/ui/NAME.mjs; each of its TAP lines is one of ours.
+# Runs t/ui/NAME.mjs; each of its TAP lines is one of ours.  What the browser
+# asked and was answered is then held against sidecar/openapi.yaml.
 sub drive {
     my ($self, $name, %env) = @_;
 
@@ -67,9 +68,14 @@ sub drive {
     local $ENV{IDASH_KEY} = $self->{api}{admin};
     local $ENV{IDASH_CHROMIUM} = chromium();
     local $ENV{IDASH_SHOTS} = $ENV{IDASH_SHOTS} // '';
+    local $ENV{IDASH_SEEN} = IDash::Process::dir('traffic') . "/$name";
     local @ENV{ keys %env } = values %env;
 
     run_tap("$root/mk/ui node $root/t/ui/$name.mjs", $name);
+
+    my $out = `/usr/bin/python3 $root/t/lib/openapi.py $root/sidecar/openapi.yaml traffic $ENV{IDASH_SEEN} 2>&1`;
+    is($?, 0, "$name: all traffic is as openapi.yaml describes it") or diag $out;
+    note $out;
     return;
 }
 
