@@ -1,5 +1,5 @@
-# A person at work: signs in, filters, opens a log, tests an integration, sends
-# again by keyboard alone, meets a conflict; on the real stack.
+# A person at work: signs in, filters, opens a log, tests an integration, meets a
+# conflict; on the real stack.
 
 use strict;
 use warnings;

@@ -1,4 +1,4 @@
-import { BASE, KEY, api, is, main, ok, open, quiet, sleep, tabTo, waitFor } from "./lib.mjs";
+import { BASE, KEY, api, is, main, ok, open, quiet, sleep, waitFor } from "./lib.mjs";
 
 const VIEWER = process.env.IDASH_VIEWER;
 const rows = (page) => page.locator("[role=grid][aria-label=Logs] a.cover");
@@ -79,30 +79,6 @@ async function heatmap(browser) {
   await page.getByText("Table", { exact: true }).click();
   ok(await waitFor(() => page.getByRole("region", { name: "Volume and latency as a table" }).isVisible()), "the charts have a table twin");
   await quiet(t, "heatmap");
-}
-
-/* Nothing but the keyboard from the list to the new log. */
-async function resendByKeyboard(browser) {
-  const t = await open(browser, "/logs/webhook?status=SUCCESS");
-  const { page } = t;
-  await rows(page).first().waitFor();
-  await page.keyboard.press("j");
-  await waitFor(() => page.evaluate(() => document.activeElement?.hasAttribute("data-row")));
-  await page.keyboard.press("Enter");
-  await page.getByRole("complementary", { name: "Log" }).getByText("Resend", { exact: true }).waitFor();
-  await page.keyboard.press("r");
-  const dialog = page.getByRole("dialog");
-  await dialog.getByText("Resend 1 to orders").waitFor();
-  await waitFor(() => page.evaluate(() => document.activeElement?.tagName === "INPUT"));
-  await page.keyboard.type("the partner asked for it");
-  await page.keyboard.press("Enter");
-  ok(await waitFor(() => dialog.getByText("Open the new log").isVisible()), "resent by keyboard alone");
-  ok(await tabTo(page, "Open the new log"), "the new log is reached by Tab");
-  await page.keyboard.press("Enter");
-  ok(await waitFor(() => page.getByText("Resend of").first().isVisible()), "the new log says of what it is a resend");
-  const audit = await api("GET", "/audit?limit=20");
-  ok(JSON.stringify(audit.json).includes("the partner asked for it"), "it is in the audit log, with its reason");
-  await quiet(t, "resend");
 }
 
 async function waiting(browser) {
@@ -197,4 +173,4 @@ async function viewer(browser) {
   await quiet(t, "viewer");
 }
 
-await main(signIn, filters, heatmap, resendByKeyboard, waiting, integrations, views, viewer);
+await main(signIn, filters, heatmap, waiting, integrations, views, viewer);
