@@ -20,6 +20,7 @@
 #define SQLITE_SCHEME       "sqlite:"
 #define SQLITE_PROGRESS     1000           /* VM steps between looks at time */
 #define SQLITE_READERS_MAX  64
+#define DOC_STMT_COUNT      (STORE_COLL_COUNT * SQLITE_DOC_STMTS)
 
 /* Locks of a network file system do not hold WAL's shared memory together. */
 static const struct {
@@ -291,7 +292,8 @@ sqlite_conn_open(struct store_sqlite *s, bool write, struct sqlite_conn *c,
 
     if (rc == SQLITE_OK) {
         c->stmts = calloc(SQL_STMT_COUNT, sizeof(c->stmts[0]));
-        rc = c->stmts == NULL ? SQLITE_NOMEM : SQLITE_OK;
+        c->docs = calloc(DOC_STMT_COUNT, sizeof(c->docs[0]));
+        rc = c->stmts == NULL || c->docs == NULL ? SQLITE_NOMEM : SQLITE_OK;
     }
 
     if (rc == SQLITE_OK) {
@@ -313,13 +315,16 @@ sqlite_conn_open(struct store_sqlite *s, bool write, struct sqlite_conn *c,
 void
 sqlite_conn_close(struct sqlite_conn *c)
 {
-    if (c->stmts != NULL) {
-        for (unsigned i = 0; i < SQL_STMT_COUNT; i++) {
-            sqlite3_finalize(c->stmts[i]);
-        }
+    for (unsigned i = 0; c->stmts != NULL && i < SQL_STMT_COUNT; i++) {
+        sqlite3_finalize(c->stmts[i]);
+    }
+
+    for (unsigned i = 0; c->docs != NULL && i < DOC_STMT_COUNT; i++) {
+        sqlite3_finalize(c->docs[i]);
     }
 
     free(c->stmts);
+    free(c->docs);
     sqlite3_close(c->db);
     memset(c, 0, sizeof(*c));
 }

@@ -37,6 +37,7 @@ struct sqlite_conn {
     sqlite3               *db;
     struct store_sqlite   *store;
     sqlite3_stmt         **stmts;          /* by enum sqlite_stmt */
+    sqlite3_stmt         **docs;           /* of each collection */
     int64_t                deadline_us;    /* clock_mono_us, 0: none */
     bool                   expired;        /* the deadline broke a query */
     int64_t                seen;           /* last row that idash_seen saw */
@@ -62,6 +63,12 @@ enum sqlite_stmt {
 };
 
 extern const char *const  sqlite_stmt_text[SQL_STMT_COUNT];
+
+/* The same of each collection of documents; store_sqlite_docs.c has them. */
+enum sqlite_doc_stmt {
+    SQLITE_DOC_GET, SQLITE_DOC_VERSION, SQLITE_DOC_INSERT, SQLITE_DOC_UPDATE,
+    SQLITE_DOC_STMTS
+};
 
 struct sqlite_writer;
 struct sqlite_readers;

@@ -21,6 +21,18 @@ struct doc_job {
 };
 
 
+/* Statements of each collection that are kept, prepared when first used. */
+static const struct {
+    const char  *before, *after;
+} kept[SQLITE_DOC_STMTS] = {
+    [SQLITE_DOC_GET] = { "SELECT " DOC_COLUMNS " FROM", "WHERE id=?1" },
+    [SQLITE_DOC_VERSION] = { "SELECT version FROM", "WHERE id=?1" },
+    [SQLITE_DOC_INSERT] = { "INSERT INTO", "VALUES(?1,?2,?3,?4,?5,?6,?7)" },
+    [SQLITE_DOC_UPDATE] = { "UPDATE", "SET version=?2,org=?3,created=?4,"
+        "updated=?5,expires=?6,body=?7 WHERE id=?1" },
+};
+
+
 /* SQL with the collection's name, which is a constant of ours. */
 static enum result
 doc_prepare(struct sqlite_conn *c, enum store_coll coll, const char *before,
@@ -34,21 +46,40 @@ doc_prepare(struct sqlite_conn *c, enum store_coll coll, const char *before,
 }
 
 
-static enum result
-doc_finish(struct sqlite_conn *c, sqlite3_stmt *st)
+/* A kept one, reset and without bindings; NULL: *rc says why. */
+static sqlite3_stmt *
+doc_stmt(struct sqlite_conn *c, enum store_coll coll,
+    enum sqlite_doc_stmt which, int *rc)
 {
-    enum result  result;
-    int          rc;
+    sqlite3_stmt  **st = &c->docs[coll * SQLITE_DOC_STMTS + which];
+    char            sql[256];
 
-    rc = sqlite3_step(st);
-    result = sqlite_result(c, rc, "document");
+    *rc = SQLITE_OK;
+
+    if (*st == NULL) {
+        snprintf(sql, sizeof(sql), "%s %s %s", kept[which].before,
+            store_coll_name(coll), kept[which].after);
+        *rc = sqlite3_prepare_v3(c->db, sql, -1, SQLITE_PREPARE_PERSISTENT,
+            st, NULL);
+        return *st;
+    }
+
+    sqlite3_reset(*st);
+    sqlite3_clear_bindings(*st);
+    return *st;
+}
+
+
+static enum result
+doc_done(struct sqlite_conn *c, int rc)
+{
+    enum result  result = sqlite_result(c, rc, "document");
 
     if (result == RESULT_CONFLICT) {
         log_rate(LOG_WARN, "store", "%s: %s", c->store->path,
             sqlite3_errmsg(c->db));
     }
 
-    sqlite3_finalize(st);
     return result;
 }
 
@@ -63,10 +94,9 @@ doc_version(struct sqlite_conn *c, const struct doc_job *job,
     int            rc;
 
     *version = 0;
-    result = doc_prepare(c, job->coll, "SELECT version FROM", "WHERE id=?1",
-        &st);
-    if (result != RESULT_OK) {
-        return result;
+    st = doc_stmt(c, job->coll, SQLITE_DOC_VERSION, &rc);
+    if (st == NULL) {
+        return sqlite_result(c, rc, "document");
     }
 
     sqlite_bind_slice(st, 1, job->id);
@@ -77,7 +107,7 @@ doc_version(struct sqlite_conn *c, const struct doc_job *job,
     }
 
     result = sqlite_result(c, rc, "document");
-    sqlite3_finalize(st);
+    sqlite3_reset(st);
     return result;
 }
 
@@ -108,15 +138,12 @@ doc_write(struct sqlite_conn *c, const struct doc_job *job, bool exists)
 {
     const struct store_doc  *d = job->doc;
     sqlite3_stmt            *st;
-    enum result              result;
+    int                      rc;
 
-    result = exists
-        ? doc_prepare(c, job->coll, "UPDATE", "SET version=?2,org=?3,"
-              "created=?4,updated=?5,expires=?6,body=?7 WHERE id=?1", &st)
-        : doc_prepare(c, job->coll, "INSERT INTO",
-              "VALUES(?1,?2,?3,?4,?5,?6,?7)", &st);
-    if (result != RESULT_OK) {
-        return result;
+    st = doc_stmt(c, job->coll, exists ? SQLITE_DOC_UPDATE
+                                       : SQLITE_DOC_INSERT, &rc);
+    if (st == NULL) {
+        return sqlite_result(c, rc, "document");
     }
 
     sqlite_bind_slice(st, 1, d->id);
@@ -127,7 +154,7 @@ doc_write(struct sqlite_conn *c, const struct doc_job *job, bool exists)
     sqlite_bind_int(st, 6, d->expires_us);
     sqlite_bind_slice(st, 7, d->body);
 
-    return doc_finish(c, st);
+    return doc_done(c, sqlite_stmt_done(st));
 }
 
 
@@ -187,7 +214,8 @@ delete_run(struct sqlite_conn *c, void *arg)
     }
 
     sqlite_bind_slice(st, 1, job->id);
-    result = doc_finish(c, st);
+    result = doc_done(c, sqlite3_step(st));
+    sqlite3_finalize(st);
 
     return result == RESULT_OK ? config_touch(c, job->coll) : result;
 }
@@ -250,17 +278,19 @@ sqlite_doc_get(struct store *base, enum store_coll coll, struct slice id,
         return result;
     }
 
-    result = doc_prepare(c, coll, "SELECT " DOC_COLUMNS " FROM",
-        "WHERE id=?1", &st);
+    st = doc_stmt(c, coll, SQLITE_DOC_GET, &rc);
 
-    if (result == RESULT_OK) {
+    if (st == NULL) {
+        result = sqlite_result(c, rc, "document");
+
+    } else {
         sqlite_bind_slice(st, 1, id);
         rc = sqlite3_step(st);
 
         result = rc == SQLITE_ROW ? doc_read(st, a, out)
             : rc == SQLITE_DONE ? RESULT_NOT_FOUND
             : sqlite_result(c, rc, "document");
-        sqlite3_finalize(st);
+        sqlite3_reset(st);
     }
 
     sqlite_read_end(c);
