@@ -802,6 +802,19 @@ take_queue(struct transport *t, struct send **list)
 }
 
 
+static bool
+is_queued(struct transport *t)
+{
+    bool  queued;
+
+    pthread_mutex_lock(&t->lock);
+    queued = t->queue != NULL;
+    pthread_mutex_unlock(&t->lock);
+
+    return queued;
+}
+
+
 /* What is cut off here may have been received: no attempt is charged, the
  * same message id goes out again. */
 static void
@@ -828,18 +841,14 @@ abandon(struct transport *t)
 }
 
 
-static void *
-transport_run(void *arg)
+/* Until nothing is queued, not even by what ends at once; true when we stop. */
+static bool
+begin_queued(struct transport *t)
 {
-    struct transport  *t = arg;
-    struct send       *list, *s;
-    int64_t            stop_us = 0;
-    int                running;
-    bool               stopping;
+    struct send  *list, *s;
+    bool          stopping;
 
-    for ( ;; ) {
-        stopping = take_queue(t, &list);
-
+    while (stopping = take_queue(t, &list), list != NULL) {
         while ((s = list) != NULL) {
             list = s->next;
             s->next = NULL;
@@ -851,7 +860,22 @@ transport_run(void *arg)
                 transfer_begin(t, s);
             }
         }
+    }
 
+    return stopping;
+}
+
+
+static void *
+transport_run(void *arg)
+{
+    struct transport  *t = arg;
+    int64_t            stop_us = 0;
+    int                running;
+    bool               stopping;
+
+    for ( ;; ) {
+        stopping = begin_queued(t);
         (void) curl_multi_perform(t->multi, &running);
         ended_transfers(t);
         http_tokens_sweep(&t->tokens, clock_mono_us());
@@ -860,13 +884,17 @@ transport_run(void *arg)
             stop_us = stop_us != 0 ? stop_us
                 : clock_mono_us() + (int64_t) t->config.stop_ms * 1000;
 
-            if (t->active == NULL || clock_mono_us() >= stop_us) {
+            if ((t->active == NULL && !is_queued(t))
+                || clock_mono_us() >= stop_us)
+            {
                 break;
             }
         }
 
-        (void) curl_multi_poll(t->multi, NULL, 0, stopping ? 50 : POLL_MS,
-            NULL);
+        if (!is_queued(t)) {
+            (void) curl_multi_poll(t->multi, NULL, 0, stopping ? 50 : POLL_MS,
+                NULL);
+        }
     }
 
     abandon(t);
@@ -941,17 +969,24 @@ http_start(const struct transport_config *c, transport_done done, void *arg,
 }
 
 
+/* Who finds the queue empty wakes the thread; what its own callbacks submit it
+ * takes before it sleeps. */
 static void
 http_submit(struct transport *t, struct send *s)
 {
+    bool  first;
+
     s->next = NULL;
 
     pthread_mutex_lock(&t->lock);
+    first = t->queue == NULL;
     *t->tail = s;
     t->tail = &s->next;
     pthread_mutex_unlock(&t->lock);
 
-    (void) curl_multi_wakeup(t->multi);
+    if (first && !pthread_equal(pthread_self(), t->thread)) {
+        (void) curl_multi_wakeup(t->multi);
+    }
 }
 
 
