@@ -332,7 +332,7 @@ key_id(struct accepting *x)
 
 /* The plan, as kept with the key and with the event. */
 static json_t *
-plan_json(struct accepting *x)
+plan_json(const struct accepting *x)
 {
     json_t  *ids = json_array(), *to = json_array();
     char     text[UUID_TEXT + 1], digest[65];
@@ -373,56 +373,69 @@ answer_fill(const json_t *kept, struct arena *a, struct event_accepted *out)
 }
 
 
-static enum result
-put_json(struct accepting *x, enum store_coll coll, struct slice id,
+/* A new document of BODY, which is given up; its text is the caller's. */
+static char *
+doc_fill(const struct accepting *x, struct store_doc *d, struct slice id,
     json_t *body, int64_t expires_us)
 {
-    struct store_doc  d = { .id = id, .org_id = x->org_id,
-        .created_us = x->now_us, .updated_us = x->now_us,
-        .expires_us = expires_us };
-    int64_t           version;
-    char             *text = json_dumps(body, JSON_COMPACT);
-    enum result       r;
+    char  *text = json_dumps(body, JSON_COMPACT);
 
     json_decref(body);
-
-    if (text == NULL) {
-        return RESULT_MEMORY;
-    }
-
-    d.body = slice_of(text);
-    r = store_doc_put(x->e->store, coll, &d, 0, &version);
-    free(text);
-    return r;
+    *d = (struct store_doc) { .id = id, .org_id = x->org_id,
+        .created_us = x->now_us, .updated_us = x->now_us,
+        .expires_us = expires_us,
+        .body = slice_of(text == NULL ? "" : text) };
+    return text;
 }
 
 
 /* The event keeps its raw text once, and what is planned of it. */
-static enum result
-keep_event(struct accepting *x)
+static json_t *
+event_json(const struct accepting *x)
 {
-    json_t       *body = plan_json(x);
-    enum result   r;
+    json_t  *body = plan_json(x);
 
     (void) json_object_set_new(body, "action_id", json_integer(x->action_id));
     (void) json_object_set_new(body, "lab_id", json_integer(x->lab_id));
     (void) json_object_set_new(body, "raw",
         json_stringn(x->json.p, x->json.n));
-
-    /* another that completes the same plan may have been first */
-    r = put_json(x, STORE_EVENT, slice_of(x->id_text), body,
-        x->deliver_us + x->e->config->retention_fail_us);
-    return r == RESULT_CONFLICT ? RESULT_OK : r;
+    return body;
 }
 
 
+/* Of two equal calls at once only one plans: the key tells which, when NEW.
+ * Another that completes the same plan may have written it first. */
 static enum result
-keep_logs(struct accepting *x)
+keep(struct accepting *x, bool new)
 {
-    enum store_insert  outcome[EVENT_MAX_DELIVERIES];
+    enum store_insert   outcome[EVENT_MAX_DELIVERIES];
+    struct store_doc    key, event;
+    struct store_event  e = { .event = &event, .logs = x->logs,
+        .n = x->nlogs };
+    char               *key_text = NULL, *event_text;
+    enum result         r = RESULT_MEMORY;
 
-    return x->nlogs == 0 ? RESULT_OK
-        : store_logs_insert(x->e->store, x->logs, x->nlogs, outcome);
+    event_text = doc_fill(x, &event, slice_of(x->id_text), event_json(x),
+        x->deliver_us + x->e->config->retention_fail_us);
+
+    if (new && x->key.n > 0) {
+        key_text = doc_fill(x, &key, key_id(x), plan_json(x),
+            x->now_us + x->e->config->idempotency_keep_us);
+        e.key = &key;
+    }
+
+    if (event_text != NULL && (e.key == NULL || key_text != NULL)) {
+        r = store_event_put(x->e->store, &e, outcome);
+    }
+
+    free(event_text);
+    free(key_text);
+
+    if (r == RESULT_OK) {
+        events_queue(x->e, x->logs, x->nlogs);
+    }
+
+    return r;
 }
 
 
@@ -458,31 +471,6 @@ events_queue(struct events *e, const struct logdoc *logs, size_t n)
     if (n > 0) {
         (void) changes_append(e->redis, e->config, logs, n);
     }
-}
-
-
-static enum result
-keep(struct accepting *x)
-{
-    enum result  r;
-
-    /* the key first: of two equal calls at once only one plans */
-    if (x->key.n > 0) {
-        r = put_json(x, STORE_IDEMPOTENCY, key_id(x), plan_json(x),
-            x->now_us + x->e->config->idempotency_keep_us);
-        if (r != RESULT_OK) {
-            return r;
-        }
-    }
-
-    r = keep_event(x);
-    r = r != RESULT_OK ? r : keep_logs(x);
-
-    if (r == RESULT_OK) {
-        events_queue(x->e, x->logs, x->nlogs);
-    }
-
-    return r;
 }
 
 
@@ -561,12 +549,7 @@ event_complete(struct accepting *x, const json_t *plan)
 
     if (r == RESULT_OK) {
         digest_of(x);
-        r = keep_event(x);
-        r = r != RESULT_OK ? r : keep_logs(x);
-    }
-
-    if (r == RESULT_OK) {
-        events_queue(x->e, x->logs, x->nlogs);
+        r = keep(x, false);
     }
 
     return r;
@@ -672,7 +655,7 @@ event_accept(struct events *e, const struct event_caller *caller,
     uuid_make(x.id, x.now_us);
     uuid_text(x.id, x.id_text);
     r = r != RESULT_OK ? r : route(&x);
-    r = r != RESULT_OK ? r : keep(&x);
+    r = r != RESULT_OK ? r : keep(&x, true);
 
     if (r == RESULT_CONFLICT) {
         r = find_repeat(&x, out);

@@ -281,6 +281,22 @@ must_check enum result store_doc_put(struct store *s, enum store_coll c,
     const struct store_doc *d, int64_t if_version, int64_t *version);
 must_check enum result store_doc_get(struct store *s, enum store_coll c,
     struct slice id, struct arena *a, struct store_doc *out);
+
+/* An event: its idempotency key, itself, and its deliveries. */
+struct store_event {
+    const struct store_doc  *key;          /* STORE_IDEMPOTENCY, or NULL */
+    const struct store_doc  *event;        /* STORE_EVENT */
+    const struct logdoc     *logs;
+    size_t                   n;
+};
+
+/*
+ * Writes all of it, at once where the store can, else in that order.  CONFLICT:
+ * the key is there already, nothing was written.  An event and logs that are
+ * there stay as they are.
+ */
+must_check enum result store_event_put(struct store *s,
+    const struct store_event *e, enum store_insert *outcome);
 must_check enum result store_doc_delete(struct store *s, enum store_coll c,
     struct slice id, int64_t if_version);
 

@@ -322,6 +322,36 @@ store_doc_put(struct store *s, enum store_coll c, const struct store_doc *d,
 }
 
 
+static enum result
+event_put_each(struct store *s, const struct store_event *e,
+    enum store_insert *outcome)
+{
+    int64_t      version;
+    enum result  r = RESULT_OK;
+
+    if (e->key != NULL) {
+        r = store_doc_put(s, STORE_IDEMPOTENCY, e->key, 0, &version);
+    }
+
+    if (r != RESULT_OK) {
+        return r;
+    }
+
+    r = store_doc_put(s, STORE_EVENT, e->event, 0, &version);
+    r = r == RESULT_CONFLICT ? RESULT_OK : r;
+    return r != RESULT_OK ? r : store_logs_insert(s, e->logs, e->n, outcome);
+}
+
+
+enum result
+store_event_put(struct store *s, const struct store_event *e,
+    enum store_insert *outcome)
+{
+    return s->ops->event_put == NULL ? event_put_each(s, e, outcome)
+                                     : s->ops->event_put(s, e, outcome);
+}
+
+
 enum result
 store_doc_get(struct store *s, enum store_coll c, struct slice id,
     struct arena *a, struct store_doc *out)

@@ -75,6 +75,10 @@ struct store_ops {
         struct arena *a, struct store_doc **out, size_t *n);
     enum result (*config_version)(struct store *s, int64_t *v);
 
+    /* NULL: one after the other */
+    enum result (*event_put)(struct store *s, const struct store_event *e,
+        enum store_insert *outcome);
+
     enum result (*expire)(struct store *s, int64_t now_us, unsigned max,
         unsigned *done);
     enum result (*stats)(struct store *s, struct store_stats *out);

@@ -565,6 +565,7 @@ const struct store_ops  store_sqlite = {
     .doc_delete = sqlite_doc_delete,
     .doc_list = sqlite_doc_list,
     .config_version = sqlite_config_version,
+    .event_put = sqlite_event_put,
     .expire = sqlite_expire,
     .stats = sqlite_stats,
 };

@@ -212,6 +212,8 @@ must_check enum result sqlite_row_decode(struct sqlite_conn *c,
 
 enum result sqlite_logs_insert(struct store *s, const struct logdoc *docs,
     size_t n, enum store_insert *outcome);
+enum result sqlite_event_put(struct store *s, const struct store_event *e,
+    enum store_insert *outcome);
 enum result sqlite_log_get(struct store *s, const struct scope *sc,
     const uint8_t id[UUID_BYTES], struct arena *a, struct logdoc *out);
 
@@ -489,6 +491,9 @@ enum result sqlite_open_counts(struct store *s, const struct scope *sc,
 
 /* -- store_sqlite_docs.c ------------------------------------------------- */
 
+/* A new document, inside a job of the writer; CONFLICT: it is there. */
+must_check enum result sqlite_doc_add(struct sqlite_conn *c,
+    enum store_coll coll, const struct store_doc *d);
 enum result sqlite_doc_put(struct store *s, enum store_coll coll,
     const struct store_doc *d, int64_t if_version, int64_t *version);
 enum result sqlite_doc_get(struct store *s, enum store_coll coll,

@@ -185,6 +185,16 @@ put_run(struct sqlite_conn *c, void *arg)
 }
 
 
+enum result
+sqlite_doc_add(struct sqlite_conn *c, enum store_coll coll,
+    const struct store_doc *d)
+{
+    struct doc_job  job = { .coll = coll, .doc = d, .id = d->id };
+
+    return put_run(c, &job);
+}
+
+
 static enum result
 delete_run(struct sqlite_conn *c, void *arg)
 {

@@ -29,13 +29,14 @@ struct insert_part {                       /* of table ref, the last one */
 };
 
 struct insert_job {
-    const struct logdoc  *docs;
-    size_t                n;
-    struct insert_doc    *packed;
-    struct buf            bytes;
-    enum store_insert    *outcome;
-    struct insert_part    part;
-    unsigned              random;
+    const struct store_event  *event;      /* written before, or NULL */
+    const struct logdoc       *docs;
+    size_t                     n;
+    struct insert_doc         *packed;
+    struct buf                 bytes;
+    enum store_insert         *outcome;
+    struct insert_part         part;
+    unsigned                   random;
 };
 
 struct insert_labels {
@@ -490,31 +491,66 @@ insert_run(struct sqlite_conn *c, void *arg)
 }
 
 
+/* The key first: when it is there, nothing has been changed. */
+static enum result
+event_run(struct sqlite_conn *c, void *arg)
+{
+    struct insert_job  *job = arg;
+    enum result         r = RESULT_OK;
+
+    if (job->event->key != NULL) {
+        r = sqlite_doc_add(c, STORE_IDEMPOTENCY, job->event->key);
+    }
+
+    if (r != RESULT_OK) {
+        return r;
+    }
+
+    r = sqlite_doc_add(c, STORE_EVENT, job->event->event);
+    r = r == RESULT_CONFLICT ? RESULT_OK : r;
+    return r != RESULT_OK || job->n == 0 ? r : insert_run(c, job);
+}
+
+
+static enum result
+insert(struct store_sqlite *s, struct insert_job *job, sqlite_job_pt run)
+{
+    enum result  result;
+
+    job->random = (unsigned) clock_mono_us();
+    buf_init(&job->bytes, INSERT_MAX_BYTES);
+
+    job->packed = calloc(job->n + 1, sizeof(job->packed[0]));
+    result = job->packed == NULL ? RESULT_MEMORY : insert_pack(s, job);
+
+    if (result == RESULT_OK) {
+        result = sqlite_write(s, run, job);
+    }
+
+    buf_cleanup(&job->bytes);
+    free(job->packed);
+    return result;
+}
+
+
 enum result
 sqlite_logs_insert(struct store *base, const struct logdoc *docs, size_t n,
     enum store_insert *outcome)
 {
-    struct store_sqlite  *s = (struct store_sqlite *) base;
-    struct insert_job     job;
-    enum result           result;
+    struct insert_job  job = { .docs = docs, .n = n, .outcome = outcome };
 
-    memset(&job, 0, sizeof(job));
-    job.docs = docs;
-    job.n = n;
-    job.outcome = outcome;
-    job.random = (unsigned) clock_mono_us();
-    buf_init(&job.bytes, INSERT_MAX_BYTES);
+    return insert((struct store_sqlite *) base, &job, insert_run);
+}
 
-    job.packed = calloc(n, sizeof(job.packed[0]));
-    result = job.packed == NULL ? RESULT_MEMORY : insert_pack(s, &job);
 
-    if (result == RESULT_OK) {
-        result = sqlite_write(s, insert_run, &job);
-    }
+enum result
+sqlite_event_put(struct store *base, const struct store_event *e,
+    enum store_insert *outcome)
+{
+    struct insert_job  job = { .event = e, .docs = e->logs, .n = e->n,
+        .outcome = outcome };
 
-    buf_cleanup(&job.bytes);
-    free(job.packed);
-    return result;
+    return insert((struct store_sqlite *) base, &job, event_run);
 }
 
 

@@ -1359,6 +1359,53 @@ test_dead_letters_are_bytes(void **state)
 }
 
 
+/* A key that is there keeps out what comes with it; an event that is there
+ * keeps its text, and its logs are completed. */
+static void
+test_events(void **state)
+{
+    struct world        *w = *state;
+    struct store_doc     key = small_doc("k", "{}", 1), got;
+    struct store_doc     event = small_doc("e1", "{\"n\":1}", 1);
+    struct logdoc        d[2], out;
+    enum store_insert    outcome[2];
+    struct store_event   e = { .key = &key, .event = &event, .logs = d,
+        .n = 1 };
+
+    doc_plain(w, &d[0], w->base_us);
+    doc_plain(w, &d[1], w->base_us + 1);
+    assert_int_equal(store_event_put(w->s, &e, outcome), RESULT_OK);
+    assert_int_equal(outcome[0], STORE_NEW);
+
+    event = small_doc("e2", "{\"n\":2}", 1);
+    e.logs = &d[1];
+    assert_int_equal(store_event_put(w->s, &e, outcome), RESULT_CONFLICT);
+    assert_int_equal(store_doc_get(w->s, STORE_EVENT, event.id, &w->read,
+        &got), RESULT_NOT_FOUND);
+    assert_int_equal(store_log_get(w->s, &everybody, d[1].id, &w->read,
+        &out), RESULT_NOT_FOUND);
+
+    event = small_doc("e1", "{\"n\":3}", 1);
+    e.key = NULL;
+    e.logs = d;
+    e.n = 2;
+    assert_int_equal(store_event_put(w->s, &e, outcome), RESULT_OK);
+    assert_int_equal(outcome[0], STORE_SAME);
+    assert_int_equal(outcome[1], STORE_NEW);
+    assert_int_equal(store_doc_get(w->s, STORE_EVENT, event.id, &w->read,
+        &got), RESULT_OK);
+    assert_true(slice_eq(got.body, SLICE_LIT("{\"n\":1}")));
+    assert_int_equal(store_doc_get(w->s, STORE_IDEMPOTENCY, key.id, &w->read,
+        &got), RESULT_OK);
+
+    event = small_doc("e4", "{}", 1);
+    e.n = 0;
+    assert_int_equal(store_event_put(w->s, &e, outcome), RESULT_OK);
+    assert_int_equal(store_doc_get(w->s, STORE_EVENT, event.id, &w->read,
+        &got), RESULT_OK);
+}
+
+
 static void
 test_expiry(void **state)
 {
@@ -1578,6 +1625,7 @@ main(void)
         STORE_TEST(test_small_documents),
         STORE_TEST(test_lists_of_documents),
         STORE_TEST(test_dead_letters_are_bytes),
+        STORE_TEST(test_events),
         STORE_TEST(test_expiry),
         STORE_TEST(test_expired_logs_are_found_by_nothing),
         STORE_TEST(test_stats),
