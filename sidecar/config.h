@@ -46,7 +46,7 @@ struct config {
     char     *events_stream;               /* idash:events */
     int64_t   dispatch_in_flight;          /* sends at once in this process */
     int64_t   dispatch_lease_us, dispatch_reconcile_us;
-    int64_t   dispatch_probe_us, dispatch_give_up_us;
+    int64_t   dispatch_poll_us, dispatch_probe_us, dispatch_give_up_us;
     char     *outbound_allow;              /* CIDRs that the guard lets pass */
     char     *outbound_ports;              /* beside 443 and 8443 */
     char     *jq_path;                     /* NULL: beside integrationd */

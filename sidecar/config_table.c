@@ -98,6 +98,9 @@ const struct config_key  config_keys[] = {
     { "dispatch_reconcile", CONFIG_TIME, AT(dispatch_reconcile_us),
       100 * MS, 60 * MINUTE, "60s", false, NULL,
       "How often the queue of due deliveries is compared with the store." },
+    { "dispatch_poll", CONFIG_TIME, AT(dispatch_poll_us), 10 * MS,
+      60 * MINUTE, "1s", false, NULL, "How often the queue is looked at when "
+      "nothing is known to be due; what is added by any process is seen at once." },
     { "dispatch_probe", CONFIG_TIME, AT(dispatch_probe_us), 100 * MS,
       60 * MINUTE, "30s", false, NULL, "After how long an endpoint whose circuit "
       "opened is tried again, each time twice as long, up to ten times; and how "

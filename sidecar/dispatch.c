@@ -274,8 +274,11 @@ threads_start(struct dispatch *d)
     d->keeper_runs = d->claimer_runs
                      && pthread_create(&d->keeper, NULL, dispatch_keep_run, d)
                             == 0;
+    d->listener_runs = d->keeper_runs
+                       && pthread_create(&d->listener, NULL,
+                              dispatch_listen_run, d) == 0;
 
-    return d->keeper_runs ? RESULT_OK : RESULT_UNAVAILABLE;
+    return d->listener_runs ? RESULT_OK : RESULT_UNAVAILABLE;
 }
 
 
@@ -290,6 +293,7 @@ locks_init(struct dispatch *d)
     (void) pthread_cond_init(&d->work, &attr);
     (void) pthread_cond_init(&d->room, &attr);
     (void) pthread_cond_init(&d->keep, &attr);
+    (void) pthread_cond_init(&d->listen, &attr);
     (void) pthread_condattr_destroy(&attr);
 }
 
@@ -321,6 +325,7 @@ dispatch_start(const struct config *c, struct store *s, struct routes *routes,
     r = r != RESULT_OK ? r : redis_create(c, &d->claim_redis);
     r = r != RESULT_OK ? r : redis_create(c, &d->finish_redis);
     r = r != RESULT_OK ? r : redis_create(c, &d->keep_redis);
+    r = r != RESULT_OK ? r : redis_create(c, &d->listen_redis);
     r = r != RESULT_OK ? r : transports_start(d);
     r = r != RESULT_OK ? r : threads_start(d);
 
@@ -368,6 +373,7 @@ threads_join(struct dispatch *d)
     d->stopping = true;
     (void) pthread_cond_broadcast(&d->room);
     (void) pthread_cond_broadcast(&d->keep);
+    (void) pthread_cond_broadcast(&d->listen);
     pthread_mutex_unlock(&d->lock);
 
     if (d->claimer_runs) {
@@ -394,6 +400,11 @@ threads_join(struct dispatch *d)
     if (d->finisher_runs) {
         (void) pthread_join(d->finisher, NULL);
     }
+
+    /* last: it may be waiting for Redis meanwhile */
+    if (d->listener_runs) {
+        (void) pthread_join(d->listener, NULL);
+    }
 }
 
 
@@ -408,10 +419,12 @@ dispatch_stop(struct dispatch *d)
     redis_destroy(d->claim_redis);
     redis_destroy(d->finish_redis);
     redis_destroy(d->keep_redis);
+    redis_destroy(d->listen_redis);
     limiter_destroy(d->limits);
     (void) pthread_cond_destroy(&d->work);
     (void) pthread_cond_destroy(&d->room);
     (void) pthread_cond_destroy(&d->keep);
+    (void) pthread_cond_destroy(&d->listen);
     (void) pthread_mutex_destroy(&d->lock);
     free(d);
 }

@@ -14,7 +14,6 @@
 #include "direct.h"
 #include "log.h"
 
-#define IDLE_US       (INT64_C(1) * 1000000)
 #define AWAY_US       INT64_C(200000)      /* Redis or store: ask again */
 #define RESERVE_STEP  16
 
@@ -548,14 +547,14 @@ claim_due(struct round *r, size_t room, bool *more)
 static int64_t
 idle_time(const struct dispatch *d)
 {
-    int64_t  left;
+    int64_t  left, most = d->config->dispatch_poll_us;
 
     if (d->next_us == LOGDOC_NONE) {
-        return IDLE_US;
+        return most;
     }
 
     left = d->next_us - dispatch_now(d);
-    return left < 1000 ? 1000 : left > IDLE_US ? IDLE_US : left;
+    return left < 1000 ? 1000 : left > most ? most : left;
 }
 
 
@@ -578,7 +577,7 @@ claim_step(struct round *r)
         pause = AWAY_US;
 
     } else if (!more) {
-        pause = room == 0 ? IDLE_US : idle_time(d);
+        pause = room == 0 ? d->config->dispatch_poll_us : idle_time(d);
     }
 
     if (pause > 0) {

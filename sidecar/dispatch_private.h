@@ -46,14 +46,17 @@ struct dispatch {
     struct limiter       *limits;
     struct transport     *http, *mllp;
 
-    pthread_t             claimer, finisher, keeper;
-    bool                  claimer_runs, finisher_runs, keeper_runs;
-    struct redis         *claim_redis, *finish_redis, *keep_redis;
+    pthread_t             claimer, finisher, keeper, listener;
+    bool                  claimer_runs, finisher_runs, keeper_runs,
+                          listener_runs;
+    struct redis         *claim_redis, *finish_redis, *keep_redis,
+                         *listen_redis;
 
     pthread_mutex_t       lock;            /* of what follows */
     pthread_cond_t        work;            /* the finisher's */
     pthread_cond_t        room;            /* the claimer's */
     pthread_cond_t        keep;            /* the keeper's */
+    pthread_cond_t        listen;          /* the listener's */
     struct delivery      *done, **done_tail;
     int64_t               in_flight;       /* claimed and not yet settled */
     bool                  woken;
@@ -96,6 +99,7 @@ void dispatch_wait(struct dispatch *d, pthread_cond_t *cond, int64_t us);
 void *dispatch_claim_run(void *arg);
 void *dispatch_finish_run(void *arg);
 void *dispatch_keep_run(void *arg);
+void *dispatch_listen_run(void *arg);
 
 struct delivery *delivery_create(struct dispatch *d);
 void delivery_destroy(struct delivery *x);

@@ -13,6 +13,9 @@
 
 #define FAIR_EVERY  8                      /* calls: the oldest of all */
 #define MAX_REPLY   (4 * 1024 * 1024)
+#define WAKE        "idash:due:wake"
+#define LISTEN_MS   "500"
+#define LISTEN_US   INT64_C(500000)
 
 static const char *const  keys[DUE_PRIORITIES] = {
     "idash:due:0", "idash:due:1", "idash:due:2"
@@ -207,6 +210,75 @@ due_take(struct redis *r, int64_t now_us, int64_t until_us, unsigned *calls,
             *next_us = (int64_t) (strtod(reply->element[0]->str, NULL)
                                   * 1000);
         }
+    }
+
+    freeReplyObject(reply);
+    return result;
+}
+
+
+enum result
+due_tell(struct redis *r)
+{
+    const char  *argv[] = { "XADD", WAKE, "MAXLEN", "1", "*", "due", "1" };
+
+    if (redis_context(r) == NULL || !redis_append(r, 7, argv, NULL)) {
+        return RESULT_UNAVAILABLE;
+    }
+
+    return read_replies(r, 1);
+}
+
+
+/* [[key, [[id, fields] ..]]]: the id of the last entry, or NULL. */
+static const redisReply *
+last_entry(const redisReply *reply)
+{
+    const redisReply  *e = reply;
+
+    /* key and entries, entries, the last, its id */
+    static const int   path[] = { 0, 1, -1, 0 };
+
+    for (size_t i = 0; i < sizeof(path) / sizeof(path[0]); i++) {
+        if (e->type != REDIS_REPLY_ARRAY || e->elements == 0
+            || path[i] >= (int) e->elements)
+        {
+            return NULL;
+        }
+
+        e = e->element[path[i] < 0 ? e->elements - 1 : (size_t) path[i]];
+    }
+
+    return e->type == REDIS_REPLY_STRING && e->len < DUE_MARK ? e : NULL;
+}
+
+
+enum result
+due_listen(struct redis *r, char after[DUE_MARK], bool *told)
+{
+    const char        *argv[] = { "XREAD", "COUNT", "1", "BLOCK", LISTEN_MS,
+        "STREAMS", WAKE, after };
+    const redisReply  *id;
+    redisReply        *reply;
+    enum result        result;
+
+    *told = false;
+
+    if (redis_context(r) == NULL || !redis_append(r, 8, argv, NULL)) {
+        return RESULT_UNAVAILABLE;
+    }
+
+    result = redis_read(r, LISTEN_US, MAX_REPLY, &reply);
+    if (result != RESULT_OK) {
+        return result;
+    }
+
+    result = redis_reply_result(r, reply);
+    id = result == RESULT_OK ? last_entry(reply) : NULL;
+
+    if (id != NULL) {
+        (void) snprintf(after, DUE_MARK, "%s", id->str);
+        *told = true;
     }
 
     freeReplyObject(reply);

@@ -34,6 +34,19 @@ must_check enum result due_take(struct redis *r, int64_t now_us,
     int64_t until_us, unsigned *calls, struct due_item *out, size_t max,
     size_t *n, int64_t *next_us);
 
+/*
+ * Wakes the dispatchers of other processes: something was added.  A stream of
+ * one entry, which each of them reads from where it last was, so that no call
+ * is missed between two reads and many calls are one.
+ */
+must_check enum result due_tell(struct redis *r);
+
+#define DUE_MARK  48
+
+/* Waits half a second for it; *told: it came.  AFTER starts as "0-0". */
+must_check enum result due_listen(struct redis *r, char after[DUE_MARK],
+    bool *told);
+
 /* Lengths for /system and metrics. */
 must_check enum result due_count(struct redis *r,
     int64_t count[DUE_PRIORITIES], int64_t now_us, int64_t *overdue);

@@ -466,6 +466,9 @@ events_queue(struct events *e, const struct logdoc *logs, size_t n)
     {
         log_rate(LOG_WARN, "events", "the due queue is away; accepted "
             "deliveries wait for the reconciler");
+
+    } else if (ndue > 0 && !(e->config->roles & CONFIG_ROLE_DISPATCH)) {
+        (void) !due_tell(e->redis);        /* else the call wakes it */
     }
 
     if (n > 0) {

@@ -52,6 +52,39 @@ sub numbers { return map { $_->{body} =~ /"n":(\d+)/ } $o->hits($_[0]) }
     $front->stop;
 }
 
+# -- another process adds what is due ------------------------------------------
+
+{
+    my $i = $o->integration(url => $o->url('/ok/wake'));
+    $o->d->stop;
+
+    # nobody looks by himself within the time that the test waits
+    my %conf = (%{ $o->{conf} }, dispatch_poll => '1h',
+        dispatch_reconcile => '1h');
+    my $front = IDash::Sidecar->start(redis => $o->redis_of, beside => $o->d,
+        conf => { %conf, roles => 'api' });
+    my $back = IDash::Sidecar->start(redis => $o->redis_of, beside => $o->d,
+        conf => { %conf, roles => 'dispatch,api' });
+    my $post = sub {
+        my ($n, %event) = @_;
+        my $r = $front->call('POST', '/api/v1/events', key => $api->{admin},
+            headers => [ [ 'Content-Type', 'application/json' ] ],
+            body => to_json({ action_id => 1, lab_id => 11,
+                payload => { n => $n }, %event }));
+        is($r->{status}, 202, "event $n is accepted");
+    };
+    for my $n (1 .. 5) {
+        $post->($n);
+        ok(wait_for(sub { numbers('/ok/wake') == $n }), "and sent");
+        sleep 0.3;                         # the dispatcher rests again
+    }
+    $post->(6, deliver_at => time + 2);
+    ok(wait_for(sub { numbers('/ok/wake') == 6 }), 'and one that waits');
+    $_->stop for $front, $back;
+    $o->d->run;
+    $o->remove($i->{id});
+}
+
 # -- a stop gives work back -------------------------------------------------------
 
 {
