@@ -14,7 +14,7 @@ use IDash;
 
 our @EXPORT = qw(
     quick figure_line note pin pin_others hurry worker threads thread_ns other_ns settle
-    load bench_tool memory_kb least median quantile);
+    load delivered bench_tool memory_kb least median quantile);
 
 $| = 1;
 
@@ -171,6 +171,23 @@ sub load {
     die "load: $sum->{unfinished} unfinished, $sum->{failed} failed\n"
         if $sum->{unfinished} + $sum->{failed};
     return $sum;
+}
+
+# Waits until a sidecar that was just run has delivered so many: how many a
+# second, from the first twentieth on, so that the start does not count unless
+# all came before the first look.
+sub delivered {
+    my ($d, $all) = @_;
+
+    my ($from, $at, $n) = (now(), 0, 0);
+    my $limit = $from + 300;
+    while ($n < $all) {
+        die "only $n of $all delivered\n" if now() > $limit;
+        Time::HiRes::sleep(0.02);
+        $n = $d->counter('dispatch_delivered');
+        ($from, $at) = (now(), $n) if !$at && $n >= $all / 20 && $n < $all;
+    }
+    return ($n - $at) / (now() - $from);
 }
 
 sub bench_tool { return build_dir() . "/bench/$_[0]" }

@@ -13,7 +13,6 @@ use FindBin;
 use lib "$FindBin::Bin/../t/lib", $FindBin::Bin;
 use Bench;
 use IDash;
-use Time::HiRes ();
 
 use ApiTest;
 
@@ -91,23 +90,13 @@ sub ours {
     return rate($d, $trouble ? $N * 0.9 : $N);
 }
 
-# From the first twentieth to the last, so that the start does not count.
 sub rate {
     my ($d, $all) = @_;
 
-    my ($from, $at, $n);
-    my $limit = now() + 300;
-    while (now() < $limit) {
-        $n = $d->counter('dispatch_delivered');
-        ($from, $at) = (now(), $n) if !defined $from && $n >= $all / 20;
-        last if $n >= $all;
-        Time::HiRes::sleep(0.02);
-    }
-    my $rate = ($n - $at) / (now() - $from);
+    my $rate = delivered($d, $all);
     my ($rss) = memory_kb($d->pid);
-    my $cpu = IDash::Process::cpu($d->pid) / ($n || 1) * 1e6;
+    my $cpu = IDash::Process::cpu($d->pid) / $all * 1e6;
     $d->stop;
-    die "only $n of $all delivered\n" if $n < $all;
     return ($rate, $rss, $cpu);
 }
 

@@ -36,6 +36,11 @@ my %names = (
             qw(http.1 https.1)),
         qw(cpu.bare cpu.logged rss),
     ],
+    mllp => [
+        (map { my $n = $_; map { "$_.$n" } qw(bare transport bare_cpu
+            transport_cpu) } 1, 32),
+        'logged.32',
+    ],
     latency => [ qw(p50 p99 late) ],
     visible => [ qw(p50 p99 unseen rss) ],
     query => [
