@@ -7,7 +7,8 @@
  *   doc      logs as BSON                   query    filters as queries
  *   insert   logs in, duplicates told       buckets  the heatmap, exactly once
  *   logs     pages                          counts   sums and groups
- *   outbound claims, outcomes, moves
+ *   outbound claims, outcomes, moves        lane     who goes first
+ *   batch    what goes together
  *   small    configuration                  upkeep   indexes, retention
  */
 
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "store_mongo_batch.h"
 #include "store_mongo_buckets.h"
 #include "store_mongo_client.h"
 #include "store_mongo_counts.h"
@@ -170,6 +172,8 @@ const struct store_ops  store_mongo = {
     .finish = mongo_finish,
     .move = mongo_move,
     .due = mongo_due,
+    .batch_close = mongo_batch_close,
+    .batch_get = mongo_batch_get,
 
     .cells = mongo_cells,
     .cells_exact = mongo_cells_exact,

@@ -853,7 +853,9 @@ delivery_put(bson_t *b, const struct logdoc *d)
            || (mongo_put_int(b, "priority", d->priority)
                && mongo_put_int(b, "token", d->token)
                && mongo_put_int(b, "lease_until_us", d->lease_until_us)
-               && due_put(b, d) && lane_put(b, d));
+               && due_put(b, d) && lane_put(b, d)
+               && mongo_put_int(b, "since_us", d->lane_us != LOGDOC_NONE
+                      ? d->lane_us : d->next_attempt_us));
 }
 
 

@@ -2,31 +2,53 @@
  * Lanes: in an ordered one only the first by (lane_us, _id) may be claimed.
  * First means that no open or holding log is before it; those that come later
  * stand behind, so what was first when it was asked still is when it is
- * claimed.
+ * claimed.  The members of a batch are first together.
  */
 
 #include "store_mongo_lane.h"
+
+#include <openssl/rand.h>
+#include <stdio.h>
 
 #include "store_mongo_doc.h"
 #include "store_mongo_scan.h"
 
 static const char *const  lane_fields[] = { "lane", "lane_us", "lane_flags",
-    "due_us", "priority", NULL };
+    "due_us", "priority", "batch_id", NULL };
 
 /* What stands in a lane, as far as it was asked for. */
 struct standing {
     uint8_t  id[UUID_BYTES];
+    uint8_t  batch[UUID_BYTES];
     int64_t  lane_us, due_us, priority;
-    bool     found;
+    bool     found, batched;
 };
+
+
+enum result
+mongo_claim_mark(char mark[MONGO_MARK])
+{
+    uint64_t  random;
+
+    if (RAND_bytes((unsigned char *) &random, sizeof(random)) != 1) {
+        return RESULT_INTERNAL;
+    }
+
+    (void) snprintf(mark, MONGO_MARK, "c%016llx",
+        (unsigned long long) random);
+    return RESULT_OK;
+}
 
 
 static enum result
 standing_read(const bson_t *doc, void *data)
 {
     struct standing  *s = data;
+    bson_iter_t       it;
 
     s->found = mongo_doc_id(doc, s->id);
+    s->batched = bson_iter_init_find(&it, doc, "batch_id")
+                 && uuid_parse(mongo_get_text(&it), s->batch) == RESULT_OK;
     s->lane_us = mongo_doc_int(doc, "lane_us");
     s->due_us = mongo_doc_int(doc, "due_us");
     s->priority = mongo_doc_int(doc, "priority");
@@ -57,36 +79,94 @@ lane_first(struct mongo_store *m, struct slice lane, struct standing *s)
 struct judging {
     struct store_claim  *claims;
     size_t               n;
+    int64_t              now_us;
+    struct arena        *out;              /* the caller's */
     struct arena         a;
 };
+
+
+/* Not claimed by itself: its batch is open, or does not begin to form yet. */
+static enum result
+waiting_read(const struct judging *j, const bson_t *doc, struct slice lane,
+    struct store_claim *c)
+{
+    int64_t  since = mongo_doc_int(doc, "lane_us");
+    int64_t  due = mongo_doc_int(doc, "due_us");
+
+    c->forming = due != LOGDOC_NONE && since <= j->now_us;
+    c->due_us = due == LOGDOC_NONE || c->forming ? due : since;
+    c->lane = arena_copy(j->out, lane);
+    return c->lane.p == NULL ? RESULT_TOO_BIG : RESULT_OK;
+}
 
 
 /* Ordered ones are taken for behind, until they prove to be first. */
 static enum result
 candidate_read(const bson_t *doc, void *data)
 {
-    struct judging  *j = data;
-    bson_iter_t      it;
-    uint8_t          id[UUID_BYTES];
-    int64_t          flags = mongo_doc_int(doc, "lane_flags");
+    struct judging      *j = data;
+    struct store_claim  *c = NULL;
+    struct slice         lane, batch = SLICE_NONE;
+    bson_iter_t          it;
+    uint8_t              id[UUID_BYTES];
+    int64_t              flags = mongo_doc_int(doc, "lane_flags");
 
-    if (flags == LOGDOC_NONE || !(flags & LOG_LANE_ORDERED)
-        || !mongo_doc_id(doc, id) || !bson_iter_init_find(&it, doc, "lane"))
+    if (flags == LOGDOC_NONE || !mongo_doc_id(doc, id)
+        || !bson_iter_init_find(&it, doc, "lane"))
     {
         return RESULT_OK;
     }
 
-    for (size_t i = 0; i < j->n; i++) {
-        struct store_claim  *c = &j->claims[i];
+    lane = mongo_get_text(&it);
 
-        if (memcmp(c->id, id, UUID_BYTES) == 0) {
-            c->behind = true;
-            c->lane = arena_copy(&j->a, mongo_get_text(&it));
-            return c->lane.p == NULL ? RESULT_TOO_BIG : RESULT_OK;
+    for (size_t i = 0; i < j->n && c == NULL; i++) {
+        c = memcmp(j->claims[i].id, id, UUID_BYTES) == 0 ? &j->claims[i]
+                                                          : NULL;
+    }
+
+    if (c == NULL) {
+        return RESULT_OK;
+    }
+
+    if (bson_iter_init_find(&it, doc, "batch_id")) {
+        batch = mongo_get_text(&it);
+    }
+
+    if ((flags & LOG_LANE_BATCH) && batch.n == 0) {
+        return waiting_read(j, doc, lane, c);
+    }
+
+    /* a failure that holds its lane was of a batch */
+    if ((flags & LOG_LANE_BATCH)
+        && mongo_doc_int(doc, "due_us") != LOGDOC_NONE)
+    {
+        c->doc.batch_id = arena_copy(j->out, batch);
+
+        if (c->doc.batch_id.p == NULL) {
+            return RESULT_TOO_BIG;
         }
     }
 
-    return RESULT_OK;
+    if (flags & LOG_LANE_ORDERED) {
+        c->behind = true;
+        c->lane = arena_copy(&j->a, lane);
+    }
+
+    return c->behind && c->lane.p == NULL ? RESULT_TOO_BIG : RESULT_OK;
+}
+
+
+static bool
+is_member(const struct store_claim *c, const struct standing *first)
+{
+    char  text[UUID_TEXT + 1];
+
+    if (!first->batched) {
+        return false;
+    }
+
+    uuid_text(first->batch, text);
+    return slice_eq(c->doc.batch_id, slice_of(text));
 }
 
 
@@ -103,9 +183,10 @@ lane_judge(struct mongo_store *m, struct judging *j, size_t from)
     for (size_t i = from; i < j->n && r == RESULT_OK; i++) {
         struct store_claim  *c = &j->claims[i];
 
-        if (slice_eq(c->lane, lane)) {
+        if (c->behind && slice_eq(c->lane, lane)) {
             c->behind = first.found
-                        && memcmp(first.id, c->id, UUID_BYTES) != 0;
+                        && memcmp(first.id, c->id, UUID_BYTES) != 0
+                        && !is_member(c, &first);
             c->lane = SLICE_NONE;          /* this one is judged */
         }
     }
@@ -115,15 +196,18 @@ lane_judge(struct mongo_store *m, struct judging *j, size_t from)
 
 
 enum result
-mongo_lane_judge(struct mongo_store *m, struct store_claim *claims, size_t n)
+mongo_lane_judge(struct mongo_store *m, int64_t now_us, struct arena *a,
+    struct store_claim *claims, size_t n)
 {
     struct mongo_scan  scan = { .coll = MONGO_LOGS, .fields = lane_fields };
-    struct judging     j = { .claims = claims, .n = n };
+    struct judging     j = { .claims = claims, .n = n, .now_us = now_us,
+        .out = a };
     bson_t             query = BSON_INITIALIZER;
     enum result        r;
 
     for (size_t i = 0; i < n; i++) {
-        claims[i].lane = SLICE_NONE;
+        claims[i].behind = claims[i].forming = false;
+        claims[i].lane = claims[i].doc.batch_id = SLICE_NONE;
     }
 
     arena_init(&j.a, 4 * 1024 * 1024);
@@ -133,16 +217,25 @@ mongo_lane_judge(struct mongo_store *m, struct store_claim *claims, size_t n)
     bson_destroy(&query);
 
     for (size_t i = 0; i < n && r == RESULT_OK; i++) {
-        if (claims[i].lane.n > 0) {
+        if (claims[i].behind && claims[i].lane.n > 0) {
             r = lane_judge(m, &j, i);
         }
     }
 
-    for (size_t i = 0; i < n; i++) {
-        claims[i].lane = SLICE_NONE;       /* it lay in our arena */
-    }
-
     arena_cleanup(&j.a);
+    return r;
+}
+
+
+enum result
+mongo_lane_is_free(struct mongo_store *m, struct slice lane, bool *is_free)
+{
+    struct standing  first;
+    enum result      r;
+
+    r = lane_first(m, lane, &first);
+    *is_free = !first.found
+               || (first.due_us != LOGDOC_NONE && !first.batched);
     return r;
 }
 
@@ -178,45 +271,29 @@ mongo_lane_leave(bson_t *unset)
 }
 
 
-static enum result
-update_one(struct mongo_store *m, const bson_t *query, const bson_t *update)
-{
-    struct mongo_call  call;
-    bson_error_t       e;
-    enum result        r;
-
-    r = mongo_begin(m, MONGO_LOGS, &call);
-    if (r != RESULT_OK) {
-        return r;
-    }
-
-    if (!mongoc_collection_update_one(call.coll, query, update, NULL, NULL,
-            &e))
-    {
-        (void) mongo_failed(m, "update integration_directory", &e);
-        r = RESULT_UNAVAILABLE;
-    }
-
-    mongo_end(m, &call);
-    return r;
-}
-
-
 enum result
-mongo_lane_let_go(struct mongo_store *m, const uint8_t id[UUID_BYTES])
+mongo_lane_let_go(struct mongo_store *m, const uint8_t id[UUID_BYTES],
+    struct slice lane, struct slice batch)
 {
     bson_t       query = BSON_INITIALIZER, update = BSON_INITIALIZER, sub;
     char         text[UUID_TEXT + 1];
     enum result  r;
 
-    uuid_text(id, text);
-    mongo_query_id(&query, slice_of(text));
+    if (batch.n > 0) {
+        (void) mongo_put_text(&query, "lane", lane);
+        (void) mongo_put_text(&query, "batch_id", batch);
+
+    } else {
+        uuid_text(id, text);
+        mongo_query_id(&query, slice_of(text));
+    }
+
     BSON_APPEND_UTF8(&query, "status", log_status_text(LOG_FAIL));
     bson_append_document_begin(&update, "$unset", -1, &sub);
     (void) mongo_lane_leave(&sub);
     bson_append_document_end(&update, &sub);
 
-    r = update_one(m, &query, &update);
+    r = mongo_update(m, MONGO_LOGS, &query, &update, MONGO_MANY, NULL);
     bson_destroy(&query);
     bson_destroy(&update);
     return r;
@@ -245,7 +322,7 @@ mongo_lane_take_over(struct mongo_store *m, const struct logdoc *d)
 {
     struct standing  old;
     bson_t           query = BSON_INITIALIZER, update = BSON_INITIALIZER, sub;
-    char             text[UUID_TEXT + 1];
+    char             text[UUID_TEXT + 1], batch[UUID_TEXT + 1] = "";
     enum result      r;
 
     if (d->lane.n == 0 || d->resend_of.n == 0) {
@@ -266,8 +343,14 @@ mongo_lane_take_over(struct mongo_store *m, const struct logdoc *d)
     BSON_APPEND_INT64(&sub, "lane_us", old.lane_us);
     bson_append_document_end(&update, &sub);
 
-    r = update_one(m, &query, &update);
+    r = mongo_update(m, MONGO_LOGS, &query, &update, 0, NULL);
     bson_destroy(&query);
     bson_destroy(&update);
-    return r != RESULT_OK ? r : mongo_lane_let_go(m, old.id);
+
+    if (old.batched) {
+        uuid_text(old.batch, batch);
+    }
+
+    return r != RESULT_OK ? r
+           : mongo_lane_let_go(m, old.id, d->lane, slice_of(batch));
 }

@@ -8,7 +8,7 @@
  *                                     of the heatmap's writer
  *   move    {_id, token, due_us}      as it was read; a cancel takes the token
  *
- * Lanes stand in store_mongo_lane.c.
+ * Lanes stand in store_mongo_lane.c, batches in store_mongo_batch.c.
  *
  * Many of them go in one unordered command.  An attempt is inserted before its
  * log moves, under "<log id>-<number>": a second try finds it there.
@@ -16,18 +16,16 @@
 
 #include "store_mongo_outbound.h"
 
-#include <openssl/rand.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "clock.h"
 #include "log.h"
+#include "store_mongo_batch.h"
 #include "store_mongo_buckets.h"
 #include "store_mongo_doc.h"
 #include "store_mongo_lane.h"
 #include "store_mongo_scan.h"
 
-#define MARK        20                     /* "c", 16 hex digits, NUL */
 #define MOVE_TRIES  3
 #define ARENA_MAX   (64 * 1024 * 1024)
 
@@ -96,23 +94,9 @@ bulk_run(struct mongo_store *m, mongoc_bulk_operation_t *bulk,
 struct claiming {
     struct store_claim  *claims;
     size_t               n;
-    char                 mark[MARK];
+    char                 mark[MONGO_MARK];
     struct arena        *a;
 };
-
-
-static enum result
-mark_make(char mark[MARK])
-{
-    uint64_t  random;
-
-    if (RAND_bytes((unsigned char *) &random, sizeof(random)) != 1) {
-        return RESULT_INTERNAL;
-    }
-
-    (void) snprintf(mark, MARK, "c%016llx", (unsigned long long) random);
-    return RESULT_OK;
-}
 
 
 static bool
@@ -146,6 +130,14 @@ claim_put(mongoc_bulk_operation_t *bulk, const uint8_t id[UUID_BYTES],
 }
 
 
+/* By itself: neither behind another nor part of a batch. */
+static bool
+claim_is_plain(const struct store_claim *c)
+{
+    return !c->behind && c->lane.n == 0 && c->doc.batch_id.n == 0;
+}
+
+
 static enum result
 claims_write(struct mongo_store *m, struct claiming *c, int64_t now_us,
     int64_t lease_us)
@@ -164,7 +156,7 @@ claims_write(struct mongo_store *m, struct claiming *c, int64_t now_us,
     bulk = bulk_create(call.coll);
 
     for (size_t i = 0; ok && i < c->n; i++) {
-        if (!c->claims[i].behind) {
+        if (claim_is_plain(&c->claims[i])) {
             ok = claim_put(bulk, c->claims[i].id, c->mark, now_us, lease_us);
             n++;
         }
@@ -204,8 +196,106 @@ claim_read(const bson_t *doc, void *data)
                      && slice_eq(mongo_get_text(&it), slice_of(c->mark));
     claim->due_us = claim->claimed ? LOGDOC_NONE : mongo_doc_int(doc, "due_us");
 
-    return claim->claimed ? mongo_log_decode(doc, c->a, &claim->doc)
-                          : RESULT_OK;
+    if (!claim->claimed) {
+        return RESULT_OK;
+    }
+
+    claim->since_us = mongo_doc_int(doc, "since_us");
+    claim->since_us = claim->since_us == LOGDOC_NONE ? 0 : claim->since_us;
+    return mongo_log_decode(doc, c->a, &claim->doc);
+}
+
+
+/* Reads what was claimed, and when the others are to be looked at. */
+static enum result
+claims_read(struct mongo_store *m, struct claiming *c)
+{
+    struct mongo_scan  scan = { .coll = MONGO_LOGS };
+    bson_t             query = BSON_INITIALIZER;
+    uint8_t          (*ids)[UUID_BYTES];
+    size_t             n = 0;
+    enum result        r = RESULT_OK;
+
+    ids = arena_alloc(c->a, c->n * sizeof(*ids));
+
+    if (ids == NULL) {
+        bson_destroy(&query);
+        return RESULT_TOO_BIG;
+    }
+
+    for (size_t i = 0; i < c->n; i++) {
+        if (c->claims[i].lane.n == 0 && c->claims[i].doc.batch_id.n == 0) {
+            memcpy(ids[n++], c->claims[i].id, UUID_BYTES);
+        }
+    }
+
+    if (n > 0) {
+        mongo_query_ids(&query, ids[0], UUID_BYTES, n);
+        scan.query = &query;
+        r = mongo_scan(m, &scan, claim_read, c);
+    }
+
+    bson_destroy(&query);
+    return r;
+}
+
+
+/* What one that is gone has left: every member gets the batch's outcome. */
+static enum result
+batch_end(struct mongo_store *m, struct mongo_batch_rest *rest)
+{
+    struct store_finish  *f = calloc(rest->n, sizeof(*f));
+    struct log_attempt   *t = calloc(rest->n, sizeof(*t));
+    enum result           r = RESULT_MEMORY;
+
+    if (f != NULL && t != NULL) {
+        for (size_t i = 0; i < rest->n; i++) {
+            f[i] = rest->finish;
+            memcpy(f[i].id, rest->ids[i], UUID_BYTES);
+
+            if (f[i].attempt != NULL) {
+                t[i] = rest->attempt;
+                memcpy(t[i].log_id, f[i].id, UUID_BYTES);
+                f[i].attempt = &t[i];
+            }
+        }
+
+        r = mongo_finish(&m->base, f, rest->n);
+    }
+
+    free(f);
+    free(t);
+    return r;
+}
+
+
+static enum result
+batches_claim(struct mongo_store *m, const struct claiming *c,
+    int64_t now_us, int64_t lease_us)
+{
+    struct mongo_batch_rest  rest;
+    enum result              r = RESULT_OK;
+
+    for (size_t i = 0; r == RESULT_OK && i < c->n; i++) {
+        struct store_claim  *claim = &c->claims[i];
+
+        if (claim->doc.batch_id.n == 0) {
+            continue;
+        }
+
+        if (claim->behind) {
+            claim->due_us = now_us;
+            continue;
+        }
+
+        r = mongo_batch_claim(m, now_us, lease_us, c->a, claim, &rest);
+
+        if (r == RESULT_OK && rest.found) {
+            r = batch_end(m, &rest);
+        }
+    }
+
+    return r;
 }
 
 
@@ -214,9 +304,7 @@ mongo_claim(struct store *s, int64_t now_us, int64_t lease_until_us,
     struct arena *a, struct store_claim *claims, size_t n)
 {
     struct mongo_store  *m = (struct mongo_store *) s;
-    struct mongo_scan    scan = { .coll = MONGO_LOGS };
     struct claiming      c = { .claims = claims, .n = n, .a = a };
-    bson_t               query = BSON_INITIALIZER;
     enum result          r;
 
     for (size_t i = 0; i < n; i++) {
@@ -224,19 +312,15 @@ mongo_claim(struct store *s, int64_t now_us, int64_t lease_until_us,
         claims[i].due_us = LOGDOC_NONE;
     }
 
-    r = n == 0 ? RESULT_OK : mark_make(c.mark);
-    r = r != RESULT_OK ? r : mongo_lane_judge(m, claims, n);
-    r = r != RESULT_OK || n == 0 ? r
-        : claims_write(m, &c, now_us, lease_until_us);
-
-    if (r == RESULT_OK && n > 0) {
-        mongo_query_ids(&query, claims[0].id, sizeof(claims[0]), n);
-        scan.query = &query;
-        r = mongo_scan(m, &scan, claim_read, &c);
+    if (n == 0) {
+        return RESULT_OK;
     }
 
-    bson_destroy(&query);
-    return r;
+    r = mongo_claim_mark(c.mark);
+    r = r != RESULT_OK ? r : mongo_lane_judge(m, now_us, a, claims, n);
+    r = r != RESULT_OK ? r : claims_write(m, &c, now_us, lease_until_us);
+    r = r != RESULT_OK ? r : claims_read(m, &c);
+    return r != RESULT_OK ? r : batches_claim(m, &c, now_us, lease_until_us);
 }
 
 
@@ -250,6 +334,8 @@ struct finishing {
     size_t                n;
     struct logdoc        *docs;            /* without bodies; then applied */
     enum finish_state    *state;
+    struct slice         *batches;         /* of which each is a member */
+    int64_t              *attempts;        /* as they will be */
     struct arena          a;
     char                  batch[MONGO_BATCH_NAME];
     bool                  again;           /* read after the write */
@@ -463,11 +549,91 @@ outcomes_count(struct finishing *x, struct mongo_call *call,
 }
 
 
+/* The same batch stands together: each is asked for once. */
+static bool
+batch_is_new(const struct finishing *x, size_t i)
+{
+    return x->batches[i].n > 0
+           && (i == 0 || !slice_eq(x->batches[i - 1], x->batches[i]));
+}
+
+
+/* First the batch has the outcome: whoever comes next completes it. */
+static enum result
+batches_note(struct finishing *x)
+{
+    bool         late = false;
+    enum result  r = RESULT_OK;
+
+    for (size_t i = 0; i < x->n; i++) {
+        x->batches[i] = x->state[i] == FINISH_LATE ? SLICE_NONE
+                                                   : x->docs[i].batch_id;
+        x->attempts[i] = x->docs[i].attempts
+                         - (x->state[i] == FINISH_OPEN
+                            && !x->f[i].attempt_used);
+    }
+
+    for (size_t i = 0; r == RESULT_OK && i < x->n; i++) {
+        if (x->batches[i].n == 0) {
+            continue;
+        }
+
+        if (batch_is_new(x, i)) {
+            late = false;
+            r = x->state[i] != FINISH_OPEN ? RESULT_OK
+                : mongo_batch_note(x->m, x->batches[i], &x->f[i], &late);
+        }
+
+        if (late && x->state[i] == FINISH_OPEN) {
+            x->state[i] = FINISH_LATE;
+        }
+    }
+
+    return r;
+}
+
+
+/* What fails here is done by whoever claims the batch next. */
+static enum result
+batches_settle(struct finishing *x)
+{
+    enum result  r = RESULT_OK;
+
+    for (size_t i = 0; r == RESULT_OK && i < x->n; i++) {
+        if (batch_is_new(x, i)) {
+            r = mongo_batch_settle(x->m, x->batches[i], &x->f[i],
+                x->attempts[i]);
+        }
+    }
+
+    return r;
+}
+
+
+/* All is written: who is not found now is when its turn is asked for. */
+static void
+lanes_next(struct finishing *x, const bool *ours)
+{
+    enum result  r = RESULT_OK;
+
+    for (size_t i = 0; i < x->n && r == RESULT_OK; i++) {
+        bool  last = i + 1 == x->n
+                     || !slice_eq(x->docs[i].lane, x->docs[i + 1].lane);
+
+        if (ours[i] && last && log_status_ended(x->docs[i].status)
+            && (x->docs[i].lane_flags & LOG_LANE_ORDERED))
+        {
+            r = mongo_lane_next(x->m, x->docs[i].lane, &x->f[i]);
+        }
+    }
+}
+
+
 static enum result
 finish_write(struct finishing *x, struct mongo_call *call,
     struct mongo_writer *w, bool *ours)
 {
-    bool         all;
+    bool         all, contested = false;
     enum result  r;
 
     for (size_t i = 0; i < x->n; i++) {
@@ -495,6 +661,7 @@ finish_write(struct finishing *x, struct mongo_call *call,
         r = finish_look(x, true);
 
         for (size_t i = 0; i < x->n; i++) {
+            contested = contested || x->batches[i].n > 0;
             ours[i] = ours[i] && x->state[i] == FINISH_WRITTEN;
         }
     }
@@ -504,17 +671,15 @@ finish_write(struct finishing *x, struct mongo_call *call,
         return r;
     }
 
-    outcomes_count(x, call, w, ours);
+    if (contested) {
+        /* two completed a batch: the recount counts by the documents */
+        mongo_writer_abandon(w);
 
-    for (size_t i = 0; i < x->n && r == RESULT_OK; i++) {
-        if (ours[i] && log_status_ended(x->docs[i].status)
-            && (x->docs[i].lane_flags & LOG_LANE_ORDERED))
-        {
-            r = mongo_lane_next(x->m, x->docs[i].lane, &x->f[i]);
-        }
+    } else {
+        outcomes_count(x, call, w, ours);
     }
 
-    /* all is written: whoever is next is found when its turn is asked for */
+    lanes_next(x, ours);
     return RESULT_OK;
 }
 
@@ -531,12 +696,17 @@ finish_part(struct mongo_store *m, struct store_finish *f, size_t n)
     arena_init(&x.a, ARENA_MAX);
     x.docs = malloc(n * sizeof(*x.docs));
     x.state = calloc(n, sizeof(*x.state));
+    x.batches = calloc(n, sizeof(*x.batches));
+    x.attempts = calloc(n, sizeof(*x.attempts));
 
-    if (w == NULL || ours == NULL || x.docs == NULL || x.state == NULL) {
+    if (w == NULL || ours == NULL || x.docs == NULL || x.state == NULL
+        || x.batches == NULL || x.attempts == NULL)
+    {
         goto out;
     }
 
     r = finish_look(&x, false);
+    r = r != RESULT_OK ? r : batches_note(&x);
     if (r != RESULT_OK) {
         goto out;
     }
@@ -547,6 +717,8 @@ finish_part(struct mongo_store *m, struct store_finish *f, size_t n)
         r = finish_write(&x, &call, w, ours);
         mongo_end(m, &call);
     }
+
+    r = r != RESULT_OK ? r : batches_settle(&x);
 
     for (size_t i = 0; i < n; i++) {
         f[i].late = x.state[i] == FINISH_LATE;
@@ -561,6 +733,8 @@ out:
     arena_cleanup(&x.a);
     free(x.docs);
     free(x.state);
+    free(x.batches);
+    free(x.attempts);
     free(ours);
     return r;
 }
@@ -669,6 +843,13 @@ move_write(struct mongo_store *m, const struct moving *x, int64_t *matched)
     mongo_query_id(&query, slice_of(text));
     BSON_APPEND_INT64(&query, "token", x->token);
     BSON_APPEND_INT64(&query, "due_us", x->due_us);
+    (void) mongo_put_text(&query, "batch_id", x->doc.batch_id);
+
+    if (x->doc.batch_id.n == 0) {
+        bson_append_document_begin(&query, "batch_id", -1, &sub);
+        BSON_APPEND_BOOL(&sub, "$exists", false);
+        bson_append_document_end(&query, &sub);
+    }
 
     ok = bson_append_document_begin(&update, "$set", -1, &sub)
          && mongo_outcome_put(&x->doc, false, &sub)
@@ -729,11 +910,12 @@ mongo_move(struct store *s, const struct scope *sc,
         if (x->due_us == LOGDOC_NONE && x->doc.lane.n > 0
             && (move == STORE_CANCEL || move == STORE_DROP))
         {
-            r = mongo_lane_let_go(m, id);
+            r = mongo_lane_let_go(m, id, x->doc.lane, x->doc.batch_id);
             goto out;
         }
 
         if (x->due_us == LOGDOC_NONE
+            || (x->doc.batch_id.n > 0 && move != STORE_DROP)
             || (move != STORE_RELEASE && x->doc.lease_until_us != LOGDOC_NONE
                 && x->doc.lease_until_us > clock_wall_us()))
         {
@@ -746,6 +928,8 @@ mongo_move(struct store *s, const struct scope *sc,
 
         if (r != RESULT_OK || matched > 0) {
             *status = x->doc.status;
+            r = r != RESULT_OK || x->doc.batch_id.n == 0 ? r
+                : mongo_batch_settle(m, x->doc.batch_id, NULL, 0);
             goto out;
         }
     }

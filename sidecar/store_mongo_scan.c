@@ -1,4 +1,4 @@
-/* Cursors: options, deadline on both sides of the wire, errors. */
+/* Cursors: options, deadline on both sides of the wire, errors; updates. */
 
 #include "store_mongo_scan.h"
 
@@ -105,6 +105,50 @@ mongo_scan(struct mongo_store *m, const struct mongo_scan *scan,
     bson_destroy(&opts);
     mongo_end(m, &call);
     return result == RESULT_AGAIN ? RESULT_OK : result;
+}
+
+
+enum result
+mongo_update(struct mongo_store *m, const char *coll, const bson_t *query,
+    const bson_t *update, unsigned how, int64_t *matched)
+{
+    struct mongo_call  call;
+    bson_error_t       e;
+    bson_iter_t        it;
+    bson_t             opts = BSON_INITIALIZER, reply;
+    bool               ok;
+    enum result        r;
+
+    r = mongo_begin(m, coll, &call);
+    if (r != RESULT_OK) {
+        bson_destroy(&opts);
+        return r;
+    }
+
+    BSON_APPEND_BOOL(&opts, "upsert", (how & MONGO_UPSERT) != 0);
+    ok = (how & MONGO_MANY)
+         ? mongoc_collection_update_many(call.coll, query, update, &opts,
+               &reply, &e)
+         : mongoc_collection_update_one(call.coll, query, update, &opts,
+               &reply, &e);
+
+    if (!ok && mongo_result(&e) == RESULT_CONFLICT) {
+        r = RESULT_CONFLICT;
+
+    } else if (!ok) {
+        (void) mongo_failed(m, coll, &e);
+        r = RESULT_UNAVAILABLE;
+    }
+
+    if (matched != NULL) {
+        *matched = ok && bson_iter_init_find(&it, &reply, "matchedCount")
+                   ? mongo_get_int(&it) : 0;
+    }
+
+    bson_destroy(&reply);
+    bson_destroy(&opts);
+    mongo_end(m, &call);
+    return r;
 }
 
 

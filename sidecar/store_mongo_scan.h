@@ -1,4 +1,7 @@
-/* Reading many documents of the Mongo protocol, one callback each. */
+/*
+ * Documents of the Mongo protocol: reading many, one callback each, changing
+ * those that a query finds.
+ */
 
 #ifndef STORE_MONGO_SCAN_H
 #define STORE_MONGO_SCAN_H
@@ -25,6 +28,18 @@ typedef enum result (*mongo_each_pt)(const bson_t *doc, void *data);
 /* RESULT_TIMEOUT: the deadline passed, not all was looked at. */
 must_check enum result mongo_scan(struct mongo_store *m,
     const struct mongo_scan *scan, mongo_each_pt each, void *data);
+
+#define MONGO_MANY    0x01                 /* all that match, else one */
+#define MONGO_UPSERT  0x02                 /* none matches: make it */
+
+/*
+ * One update command.  *matched, when not NULL: how many the query met.
+ * RESULT_CONFLICT: two upserts at once, the other made it; else
+ * RESULT_UNAVAILABLE: unknown.
+ */
+must_check enum result mongo_update(struct mongo_store *m, const char *coll,
+    const bson_t *query, const bson_t *update, unsigned how,
+    int64_t *matched);
 
 /* {"_id": ID} */
 void mongo_query_id(bson_t *out, struct slice id);
