@@ -219,8 +219,11 @@ pairs_print(struct buf *b, const struct counts_pair *pairs, size_t n)
     (void) buf_adds(b, "[");
 
     for (size_t i = 0; i < n; i++) {
-        (void) buf_addf(b, "%s[%" PRId64 ",%" PRId64 "]", i == 0 ? "" : ",",
-            pairs[i].ok, pairs[i].fail);
+        (void) buf_adds(b, i == 0 ? "[" : ",[");
+        (void) buf_addi(b, pairs[i].ok);
+        (void) buf_add(b, ",", 1);
+        (void) buf_addi(b, pairs[i].fail);
+        (void) buf_add(b, "]", 1);
     }
 
     (void) buf_adds(b, "]");
@@ -459,14 +462,22 @@ api_summary(struct api_call *c)
 /* -- heatmap --------------------------------------------------------------- */
 
 static int
+key_order(struct slice x, struct slice y)
+{
+    size_t  n = x.n < y.n ? x.n : y.n;
+    int     order;
+
+    order = n == 0 || x.p == y.p ? 0 : memcmp(x.p, y.p, n);
+    return order != 0 ? order : (x.n > y.n) - (x.n < y.n);
+}
+
+
+static int
 cell_order(const void *a, const void *b)
 {
-    const struct store_cell  *x = a, *y = b;
-    size_t                    n = x->key.n < y->key.n ? x->key.n : y->key.n;
-    int                       order;
+    const struct store_cell *const  *x = a, *const  *y = b;
 
-    order = n == 0 ? 0 : memcmp(x->key.p, y->key.p, n);
-    return order != 0 ? order : (x->key.n > y->key.n) - (x->key.n < y->key.n);
+    return key_order((*x)->key, (*y)->key);
 }
 
 
@@ -484,9 +495,7 @@ row_order(const void *a, const void *b)
         return x->sum.ok > y->sum.ok ? -1 : 1;
     }
 
-    return slice_eq(x->key, y->key) ? 0
-        : cell_order(&(struct store_cell) { .key = x->key },
-              &(struct store_cell) { .key = y->key });
+    return key_order(x->key, y->key);
 }
 
 
@@ -506,10 +515,30 @@ row_add(struct counts_row *row, const struct counts_range *r,
 }
 
 
-/* One row a key, without columns yet; cells are sorted by key. */
+/* The cells by key: they are large, so it is not them that are moved. */
+static const struct store_cell **
+cells_sort(struct api_call *c, const struct store_cell *cells, size_t n)
+{
+    const struct store_cell  **sorted;
+
+    sorted = arena_alloc(&c->arena, n * sizeof(sorted[0]) + 1);
+
+    for (size_t i = 0; i < n && sorted != NULL; i++) {
+        sorted[i] = &cells[i];
+    }
+
+    if (sorted != NULL && n > 1) {
+        qsort(sorted, n, sizeof(sorted[0]), cell_order);
+    }
+
+    return sorted;
+}
+
+
+/* One row a key, without columns yet. */
 static struct counts_row *
 rows_collect(struct api_call *c, const struct counts_range *r,
-    struct store_cell *cells, size_t n, size_t *nrows)
+    const struct store_cell **cells, size_t n, size_t *nrows)
 {
     struct counts_row  *rows;
 
@@ -520,15 +549,13 @@ rows_collect(struct api_call *c, const struct counts_range *r,
         return NULL;
     }
 
-    qsort(cells, n, sizeof(cells[0]), cell_order);
-
     for (size_t i = 0; i < n; i++) {
-        if (i == 0 || !slice_eq(cells[i].key, cells[i - 1].key)) {
+        if (i == 0 || key_order(cells[i]->key, cells[i - 1]->key) != 0) {
             memset(&rows[*nrows], 0, sizeof(rows[0]));
-            rows[(*nrows)++].key = cells[i].key;
+            rows[(*nrows)++].key = cells[i]->key;
         }
 
-        row_add(&rows[*nrows - 1], r, &cells[i]);
+        row_add(&rows[*nrows - 1], r, cells[i]);
     }
 
     qsort(rows, *nrows, sizeof(rows[0]), row_order);
@@ -552,7 +579,7 @@ row_of(struct counts_row *rows, size_t nrows, struct slice key)
 /* Gives the first LIMIT rows and OTHER their columns. */
 static bool
 rows_fill(struct api_call *c, const struct counts_range *r,
-    const struct store_cell *cells, size_t n, struct counts_row *rows,
+    const struct store_cell **cells, size_t n, struct counts_row *rows,
     size_t shown, struct counts_row *other)
 {
     struct counts_row   *row = NULL;
@@ -575,11 +602,11 @@ rows_fill(struct api_call *c, const struct counts_range *r,
 
     /* equal keys lie together: one search a key */
     for (size_t i = 0; i < n; i++) {
-        if (i == 0 || !slice_eq(cells[i].key, cells[i - 1].key)) {
-            row = row_of(rows, shown, cells[i].key);
+        if (i == 0 || key_order(cells[i]->key, cells[i - 1]->key) != 0) {
+            row = row_of(rows, shown, cells[i]->key);
         }
 
-        row_add(row == NULL ? other : row, r, &cells[i]);
+        row_add(row == NULL ? other : row, r, cells[i]);
     }
 
     return true;
@@ -635,10 +662,11 @@ static void
 heatmap_answer(struct api_call *c, const struct filter *f,
     const struct counts_range *r, enum store_by by, size_t limit)
 {
-    struct store_cell  *cells = NULL;
-    struct counts_row  *rows, other;
-    size_t              n = 0, nrows, shown;
-    enum result         result;
+    const struct store_cell  **sorted;
+    struct store_cell         *cells = NULL;
+    struct counts_row         *rows = NULL, other;
+    size_t                     n = 0, nrows = 0, shown;
+    enum result                result;
 
     result = store_cells(c->env->store, f, by, r->slot_us, r->offset_us, false,
         &c->arena, &cells, &n);
@@ -647,9 +675,18 @@ heatmap_answer(struct api_call *c, const struct filter *f,
         return;
     }
 
-    rows = rows_collect(c, r, cells, n, &nrows);
+    sorted = cells_sort(c, cells, n);
+    if (sorted != NULL) {
+        rows = rows_collect(c, r, sorted, n, &nrows);
+    }
+
+    if (rows == NULL) {
+        (void) api_problem_result(c, RESULT_MEMORY);
+        return;
+    }
+
     shown = nrows < limit ? nrows : limit;
-    if (rows == NULL || !rows_fill(c, r, cells, n, rows, shown, &other)) {
+    if (!rows_fill(c, r, sorted, n, rows, shown, &other)) {
         return;
     }
 
