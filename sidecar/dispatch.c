@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "clock.h"
+#include "direct.h"
 #include "dispatch_private.h"
 #include "log.h"
 
@@ -317,6 +318,7 @@ dispatch_start(const struct config *c, struct store *s, struct routes *routes,
     d->routes = routes;
     d->secret = secret;
     d->done_tail = &d->done;
+    d->due = d->overdue = LOGDOC_NONE;
     locks_init(d);
     (void) snprintf(err, errlen, "dispatch cannot start");
 
@@ -447,8 +449,38 @@ dispatch_stats(struct dispatch *d, struct dispatch_stats *out)
     out->given_up = atomic_load(&d->given_up);
     out->last_us = atomic_load(&d->last_us);
     out->breakers_open = limiter_open(d->limits);
+    out->due = atomic_load(&d->due);
+    out->overdue = atomic_load(&d->overdue);
 
     pthread_mutex_lock(&d->lock);
     out->in_flight = d->in_flight;
     pthread_mutex_unlock(&d->lock);
+}
+
+
+struct each_integration {
+    void  (*each)(void *arg, const struct limiter_state *s);
+    void   *arg;
+};
+
+
+/* What is sent to an address of its own belongs to no integration. */
+static void
+each_unless_direct(void *arg, const struct limiter_state *s)
+{
+    const struct each_integration  *e = arg;
+
+    if (strncmp(s->id, DIRECT_ID, strlen(DIRECT_ID)) != 0) {
+        e->each(e->arg, s);
+    }
+}
+
+
+void
+dispatch_each(struct dispatch *d,
+    void (*each)(void *arg, const struct limiter_state *s), void *arg)
+{
+    struct each_integration  e = { each, arg };
+
+    limiter_each(d->limits, each_unless_direct, &e);
 }

@@ -7,6 +7,7 @@
 #define DISPATCH_H
 
 #include "config.h"
+#include "limiter.h"
 #include "routes.h"
 #include "secret.h"
 #include "store.h"
@@ -26,9 +27,15 @@ struct dispatch_stats {
     uint64_t  claimed, delivered, retried, failed, rejected, late, given_back;
     uint64_t  reconciled, held_lanes, given_up;
     int64_t   in_flight, held, breakers_open;
+    int64_t   due, overdue;                /* in the queue of all dispatchers;
+                                              LOGDOC_NONE: not known */
     int64_t   last_us;
 };
 
 void dispatch_stats(struct dispatch *d, struct dispatch_stats *out);
+
+/* Calls EACH for every integration that this process has sent to. */
+void dispatch_each(struct dispatch *d,
+    void (*each)(void *arg, const struct limiter_state *s), void *arg);
 
 #endif /* DISPATCH_H */

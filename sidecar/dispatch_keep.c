@@ -16,6 +16,7 @@
 #include "log.h"
 
 #define SAMPLE_US     (INT64_C(10) * 1000000)
+#define COUNT_US      (INT64_C(2) * 1000000)
 #define TICK_US       (INT64_C(1) * 1000000)
 #define PAGE          1000
 #define HEALTH_PARTS  100                  /* looks in dispatch_give_up */
@@ -26,7 +27,7 @@
 
 struct keeper {
     struct dispatch  *d;
-    int64_t           sampled_us, reconciled_us, health_us;
+    int64_t           sampled_us, reconciled_us, health_us, counted_us;
     int64_t           version;             /* of the configuration swept */
     bool              started;
 };
@@ -493,6 +494,27 @@ health_interval(const struct dispatch *d)
 }
 
 
+/* What waits in Redis, for people to look at. */
+static void
+count_due(struct keeper *k)
+{
+    struct dispatch  *d = k->d;
+    int64_t           n[DUE_PRIORITIES], overdue, sum = 0;
+
+    if (due_count(d->keep_redis, n, dispatch_now(d), &overdue) != RESULT_OK) {
+        sum = overdue = LOGDOC_NONE;
+    }
+
+    for (unsigned p = 0; p < DUE_PRIORITIES && sum != LOGDOC_NONE; p++) {
+        sum += n[p];
+    }
+
+    atomic_store(&d->due, sum);
+    atomic_store(&d->overdue, overdue);
+    k->counted_us = clock_mono_us();
+}
+
+
 static void
 keep_step(struct keeper *k)
 {
@@ -510,6 +532,10 @@ keep_step(struct keeper *k)
     }
 
     sweep(k);
+
+    if (k->counted_us == 0 || now - k->counted_us > COUNT_US) {
+        count_due(k);
+    }
 
     if (dispatch_now(d) - k->health_us > health_interval(d)) {
         look_after_health(k);

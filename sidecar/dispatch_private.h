@@ -71,6 +71,7 @@ struct dispatch {
     _Atomic uint64_t      claimed, delivered, retried, failed, rejected, late,
                           given_back, reconciled, held_lanes, given_up;
     _Atomic int64_t       last_us;
+    _Atomic int64_t       due, overdue;    /* of the queue; NONE: not known */
 };
 
 /* Wall time by Redis' clock, so that all instances agree on what is due. */
