@@ -13,7 +13,8 @@
 #include "clock.h"
 #include "json.h"
 
-#define READY_US  INT64_C(30000000)
+#define READY_US          INT64_C(30000000)
+#define INTEGRATIONS_MAX  200               /* in the answer of /system */
 
 struct system_state {
     struct drain_stats  drain;
@@ -199,6 +200,10 @@ metrics_dispatch(struct buf *b, const struct dispatch_stats *d)
           "Integrations disabled because they only failed.", d->given_up },
         { "dispatch_in_flight", "gauge", "Claimed and not yet settled.",
           (uint64_t) d->in_flight },
+        { "dispatch_due", "gauge", "Deliveries in the queue of all "
+          "dispatchers.", (uint64_t) d->due },
+        { "dispatch_overdue", "gauge", "Of them, due and not yet taken.",
+          (uint64_t) d->overdue },
         { "dispatch_breakers_open", "gauge", "Endpoints that are held.",
           (uint64_t) d->breakers_open }
     };
@@ -344,9 +349,37 @@ system_drain(struct buf *b, const struct system_state *s)
 }
 
 
+struct integrations {
+    struct buf  *b;
+    unsigned     n;
+};
+
+
 static void
-system_dispatch(struct buf *b, const struct system_state *s)
+system_integration(void *arg, const struct limiter_state *s)
 {
+    struct integrations  *o = arg;
+
+    if (o->n == INTEGRATIONS_MAX) {
+        return;
+    }
+
+    (void) buf_adds(o->b, o->n++ == 0 ? "{\"id\":" : ",{\"id\":");
+    json_text(o->b, slice_of(s->id));
+    (void) buf_addf(o->b, ",\"circuit\":\"%s\",\"in_flight\":%" PRId64
+        ",\"waiting\":%" PRId64 ",\"failures\":%" PRId64 ",\"probe_at\":",
+        s->open ? "open" : "closed", s->in_flight, s->waiting, s->failures);
+    json_time(o->b, s->open && s->probe_us > 0 ? s->probe_us : LOGDOC_NONE);
+    (void) buf_adds(o->b, "}");
+}
+
+
+static void
+system_dispatch(struct buf *b, struct api_call *c,
+    const struct system_state *s)
+{
+    struct integrations  o = { b, 0 };
+
     const struct dispatch_stats  *d = &s->dispatch;
 
     if (!s->has_dispatch) {
@@ -362,7 +395,13 @@ system_dispatch(struct buf *b, const struct system_state *s)
         d->delivered, d->retried, d->failed, d->rejected, d->late,
         d->given_back, d->in_flight, d->breakers_open);
     json_time(b, d->last_us == 0 ? LOGDOC_NONE : d->last_us);
-    (void) buf_adds(b, "}");
+    (void) buf_adds(b, ",\"due\":");
+    json_int(b, d->due);
+    (void) buf_adds(b, ",\"overdue\":");
+    json_int(b, d->overdue);
+    (void) buf_adds(b, ",\"integrations\":[");
+    dispatch_each(c->env->dispatch, system_integration, &o);
+    (void) buf_adds(b, "]}");
 }
 
 
@@ -403,7 +442,7 @@ api_system(struct api_call *c)
     json_int(b, s.resident);
     system_store(b, c, &s);
     system_drain(b, &s);
-    system_dispatch(b, &s);
+    system_dispatch(b, c, &s);
     (void) buf_addf(b, ",\"api\":{\"ok\":%" PRIu64 ",\"client_errors\":%"
         PRIu64 ",\"server_errors\":%" PRIu64 ",\"auth_failures\":%" PRIu64
         ",\"partial_queries\":%" PRIu64 ",\"live_clients\":%u}",
