@@ -55,6 +55,10 @@ for my $m (sort { $a->{file} cmp $b->{file} } grep { $_->{isDynamicEntry} }
     cmp_ok($kb, '<=', 200, "$m->{file} keeps to 200 kB gzip");
 }
 
+my $package = from_json(read_file("$root/sidecar/dashboard/package.json"));
+my $direct = map { keys %{ $package->{$_} } } qw(dependencies devDependencies);
+cmp_ok($direct, '<=', 25, 'no more than 25 direct dependencies');
+
 # -- nothing that the policy would stop, nothing that writes markup ------------
 
 my $source = `grep -rn "dangerouslySetInnerHTML\\|innerHTML\\|eval(" $root/sidecar/dashboard/src`;

@@ -1,7 +1,6 @@
 import { gzipSync } from "node:zlib";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
 
 /* nginx sends these files as they are (gzip_static); only index.html is left
@@ -28,7 +27,7 @@ function gzipFiles() {
 
 export default defineConfig({
   base: "/dashboard/",
-  plugins: [react(), gzipFiles()],
+  plugins: [gzipFiles()],
   build: {
     outDir: process.env["DASHBOARD_OUT"] ?? "../../build/dashboard",
     emptyOutDir: true,
@@ -38,6 +37,8 @@ export default defineConfig({
     reportCompressedSize: false,
     chunkSizeWarningLimit: 700,
     manifest: "manifest.json",
+    /* "use client" of libraries means nothing to a page */
+    rolldownOptions: { onwarn(w, next) { if (w.code !== "MODULE_LEVEL_DIRECTIVE") { next(w); } } },
   },
   test: { environment: "node", include: ["src/**/*.test.ts"] },
 });
