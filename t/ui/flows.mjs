@@ -142,6 +142,45 @@ async function integrations(browser) {
   await quiet(t, "integrations");
 }
 
+/* Secrets go in and never come out; what is left empty stays. */
+async function credentials(browser) {
+  const t = await open(browser, "/config/developers");
+  const { page } = t;
+  const dialog = page.getByRole("dialog");
+  const stored = async () => (await api("GET", "/developers/dev-north")).json;
+  await page.getByLabel("Change N", { exact: true }).click();
+  const field = dialog.getByLabel("Replay credentials");
+  await field.fill("neither");
+  await dialog.getByText("Save changes").click();
+  ok(await waitFor(() => dialog.getByText("must be lines of Name: value").isVisible()), "what is no credential says so");
+  await field.fill("X-Api-Key: north-key-0123456789\ntoken=a:b");
+  await dialog.getByText("Save changes").click();
+  ok(await waitFor(async () => (await stored()).replay_credentials_set === true), "replay credentials are stored");
+  ok(await waitFor(() => page.getByText("credentials set").isVisible()), "and that is all that is shown");
+  ok(!(await page.content()).includes("north-key-0123456789"), "not what they are");
+  await page.getByLabel("Change N", { exact: true }).click();
+  is(await field.inputValue(), "", "the form has none of them");
+  await dialog.getByText("Save changes").click();
+  ok(await waitFor(() => dialog.isHidden()), "saved with the field empty");
+  ok((await stored()).replay_credentials_set, "they stay");
+  await page.getByLabel("Change N", { exact: true }).click();
+  await dialog.getByText("Remove what is stored").click();
+  await dialog.getByText("Save changes").click();
+  ok(await waitFor(async () => !(await stored()).replay_credentials_set), "until they are removed");
+  await quiet(t, "replay credentials");
+}
+
+async function system(browser) {
+  const t = await open(browser, "/system");
+  const { page } = t;
+  const list = page.getByRole("region", { name: "Integrations", exact: true });
+  ok(await waitFor(async () => /^broken\s*(closed|open)\s*4\s*0\s*0/.test((await list.locator("tbody tr").allInnerTexts())[0]?.replace(/\t/g, " ") ?? "")),
+    "the integration that fails is first, with its failures", (await list.allInnerTexts()).join());
+  const queue = page.getByRole("region", { name: "Dispatch" });
+  ok(await waitFor(async () => /In the queue\s+1\s+Overdue\s+0/.test(await queue.innerText())), "the delivery of later waits", await queue.innerText());
+  await quiet(t, "system");
+}
+
 async function views(browser) {
   const t = await open(browser, "/logs/api?status=FAIL");
   const { page } = t;
@@ -173,4 +212,4 @@ async function viewer(browser) {
   await quiet(t, "viewer");
 }
 
-await main(signIn, filters, heatmap, waiting, integrations, views, viewer);
+await main(signIn, filters, heatmap, system, waiting, integrations, credentials, views, viewer);

@@ -4,7 +4,7 @@ import { useId, useState, type FormEvent } from "react";
 import { ApiError, withTag, type Problem } from "../api/client";
 import { CopyButton } from "../ui/parts";
 import { toast } from "../ui/toast";
-import { fromForm, toForm, type Doc, type Field, type Kind } from "./kinds";
+import { fromForm, isSecret, REMOVE, toForm, type Doc, type Field, type Kind } from "./kinds";
 
 export interface Choices { orgs: Doc[]; categories: Doc[] }
 
@@ -18,7 +18,7 @@ export function DocForm({ kind, doc, etag, choices, close }: {
   const client = useQueryClient();
   const fields = doc ? kind.fields.filter((f) => !f.onCreate) : kind.fields;
   const [values, setValues] = useState<Record<string, string>>(() =>
-    Object.fromEntries(fields.map((f) => [f.name, f.type === "secret" ? "" : toForm(f, doc?.[f.name])])));
+    Object.fromEntries(fields.map((f) => [f.name, isSecret(f) ? "" : toForm(f, doc?.[f.name])])));
   const [id, setId] = useState("");
   const [tag, setTag] = useState(etag);
   const [errors, setErrors] = useState<Record<string, string>>({});
@@ -110,7 +110,7 @@ export function DocForm({ kind, doc, etag, choices, close }: {
           value={id} error={errors["id"]} choices={choices} onChange={setId} /> : null}
         {fields.map((f, i) => (
           <Input key={f.name} field={f} value={values[f.name] ?? ""} error={errors[f.name]} choices={choices}
-            first={i === 0} theirs={theirs && toForm(f, theirs[f.name]) !== (values[f.name] ?? "") && f.type !== "secret"
+            first={i === 0} stored={doc?.[`${f.name}_set`] === true} theirs={theirs && toForm(f, theirs[f.name]) !== (values[f.name] ?? "") && !isSecret(f)
               ? toForm(f, theirs[f.name]) : null}
             onChange={(v) => setValues((was) => ({ ...was, [f.name]: v }))} />))}
         {theirs ? (
@@ -129,9 +129,9 @@ export function DocForm({ kind, doc, etag, choices, close }: {
   );
 }
 
-function Input({ field: f, value, error, theirs = null, choices, onChange, first = false }: {
+function Input({ field: f, value, error, theirs = null, choices, onChange, first = false, stored = false }: {
   field: Field; value: string; error: string | undefined; theirs?: string | null;
-  choices: Choices; onChange: (v: string) => void; first?: boolean;
+  choices: Choices; onChange: (v: string) => void; first?: boolean; stored?: boolean;
 }) {
   const id = useId();
   const common = { id, className: "field", "aria-invalid": error !== undefined,
@@ -153,6 +153,14 @@ function Input({ field: f, value, error, theirs = null, choices, onChange, first
               {options.map((o) => (
                 <option key={String(o.id)} value={String(o.id)}>{f.type === "role" ? String(o.id) : `${String(o.id)} ${String(o["name"])}`}</option>))}
             </select>
+          ) : f.type === "credentials" ? (
+            <>
+              <textarea {...common} rows={3} style={{ width: "100%" }} spellCheck={false} autoComplete="off" disabled={value === REMOVE}
+                placeholder={stored ? "Some are stored; leave this empty to keep them" : "X-Api-Key: value"}
+                value={value === REMOVE ? "" : value} onChange={(e) => onChange(e.currentTarget.value)} />
+              {stored ? <label className="row"><input type="checkbox" checked={value === REMOVE}
+                onChange={(e) => onChange(e.currentTarget.checked ? REMOVE : "")} />Remove what is stored</label> : null}
+            </>
           ) : f.type === "flags"
             ? <textarea {...common} rows={3} style={{ width: "100%" }} value={value} onChange={(e) => onChange(e.currentTarget.value)} />
             : <input {...common} style={{ width: "100%" }} value={value} spellCheck={f.type === "text"} autoComplete="off"

@@ -2,6 +2,7 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { Link } from "react-router";
 import { json, request, withTag } from "../api/client";
+import type { IntegrationState, System } from "../api/types";
 import { useActionNames } from "../api/queries";
 import { visibleLine } from "../lib/escape";
 import { useLabNames } from "../shell/labs-data";
@@ -17,13 +18,10 @@ import { List, type Col } from "./table";
 type Open = { what: "edit" | "try" | "rotate" | "remove"; doc: Integration | null; etag: string | null };
 
 /* The state that only the system knows: circuit, waiting deliveries. */
-interface Outbound { integrations?: { id: string; circuit?: string; waiting?: number; rate_wait?: number }[] }
-
-function useStates(on: boolean): Map<string, { circuit?: string; waiting?: number }> {
-  const q = useQuery({ queryKey: ["system", "outbound"], enabled: on, refetchInterval: 10_000, retry: false,
-    queryFn: ({ signal }) => json<{ outbound?: Outbound | null; dispatch?: Outbound | null }>("/system", { signal }) });
-  const list = q.data?.outbound?.integrations ?? q.data?.dispatch?.integrations ?? [];
-  return new Map(list.map((i) => [i.id, i]));
+function useStates(on: boolean): Map<string, IntegrationState> {
+  const q = useQuery({ queryKey: ["system", "dispatch"], enabled: on, refetchInterval: 10_000, retry: false,
+    queryFn: ({ signal }) => json<System>("/system", { signal }) });
+  return new Map(q.data?.dispatch?.integrations.map((i) => [i.id, i]));
 }
 
 export function Integrations() {
@@ -66,7 +64,7 @@ export function Integrations() {
       const s = states.get(d.id);
       return <span className="row wrap" style={{ gap: 4 }}>
         {d.enabled === false ? <span className="chip-out bad">disabled</span> : <span className="chip-out">enabled</span>}
-        {s?.circuit && s.circuit !== "closed" ? <span className="chip-out bad">circuit {s.circuit}</span> : null}
+        {s?.circuit === "open" ? <span className="chip-out bad" title="Its deliveries are held; one at a time probes">circuit open</span> : null}
         {s?.waiting ? <span className="chip-out warn">{s.waiting} waiting</span> : null}
         {d.rate_per_s ? <span className="chip-out">{d.rate_per_s}/s</span> : null}
         {d.is_auto_retry === false ? <span className="chip-out">one attempt</span> : null}

@@ -5,7 +5,7 @@ import type { Me } from "../api/types";
 export interface Field {
   name: string;
   label: string;
-  type: "text" | "int" | "bool" | "labs" | "org" | "category" | "role" | "zone" | "time" | "flags" | "secret";
+  type: "text" | "int" | "bool" | "labs" | "org" | "category" | "role" | "zone" | "time" | "flags" | "secret" | "credentials";
   required?: boolean;
   help?: string;
   onCreate?: boolean;           /* cannot be changed later */
@@ -38,7 +38,10 @@ export const KINDS: readonly Kind[] = [
       { name: "auth_key", label: "Auth key", type: "secret",
         help: "Leave empty to have one made. It is shown once; only its hash is kept." },
       { name: "flags", label: "Feature flags", type: "flags",
-        help: "One a line: name=true, name=12 or name=text." }, ENABLED] },
+        help: "One a line: name=true, name=12 or name=text." },
+      { name: "replay_credentials", label: "Replay credentials", type: "credentials",
+        help: "Sent in place of masked values when a call of theirs is replayed. One a line: Name: value is a header, name=value an argument." },
+      ENABLED] },
   { key: "actions", path: "/actions", title: "Actions", one: "action", intId: true, platform: true,
     write: "config", remove: "Delete", about: "Concrete events with a stable Action ID.",
     fields: [NAME, { name: "action_category_id", label: "Category", type: "category", required: true }, ENABLED] },
@@ -61,6 +64,25 @@ export const KINDS: readonly Kind[] = [
 ];
 
 export type Doc = Record<string, unknown> & { id: string | number; version: number };
+
+/* Never shown; what is not typed stays as it was. */
+export const isSecret = (f: Field): boolean => f.type === "secret" || f.type === "credentials";
+
+/* In a form: nothing stored is to remain. */
+export const REMOVE = "-";
+
+/* Lines of "Name: value" and "name=value", whichever sign comes first. */
+function credentials(s: string): { headers: [string, string][]; query: [string, string][] } {
+  const out = { headers: [] as [string, string][], query: [] as [string, string][] };
+  for (const line of s.split("\n").map((l) => l.trim()).filter((l) => l !== "")) {
+    const m = /^([^:=\s]{1,256})\s*([:=])(.*)$/.exec(line);
+    if (!m) {
+      throw new Error("must be lines of Name: value or name=value");
+    }
+    (m[2] === ":" ? out.headers : out.query).push([m[1]!, m[2] === ":" ? m[3]!.trim() : m[3]!]);
+  }
+  return out;
+}
 
 /* What a form holds for a value, and back; throws a sentence when it is none. */
 export function toForm(f: Field, v: unknown): string {
@@ -112,6 +134,8 @@ export function fromForm(f: Field, text: string): unknown {
       }
       return out;
     }
+    case "credentials":
+      return s === "" ? undefined : s === REMOVE ? null : credentials(s);
     case "time":
       if (s !== "" && !Number.isFinite(Date.parse(s))) {
         throw new Error("must be a time, as 2027-01-31T00:00:00Z");

@@ -1,7 +1,8 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { Link } from "react-router";
 import { json } from "../api/client";
-import type { System } from "../api/types";
+import { useIntegrationNames } from "../api/queries";
+import type { IntegrationState, System } from "../api/types";
 import { bytesText } from "../lib/body";
 import { visibleLine } from "../lib/escape";
 import { count } from "../lib/numbers";
@@ -41,14 +42,49 @@ export default function SystemScreen() {
               ["Batches", count(s.drain.batches)],
               ["Last progress", s.drain.last_progress_at ? <Time at={s.drain.last_progress_at} form="ago" /> : "none yet"]]} />
               : <Box title="Drain" up={null} facts={[["Runs", "in another process"]]} />}
+            {s.dispatch ? <Box title="Dispatch" up={s.dispatch.due !== null} facts={[
+              ["In the queue", s.dispatch.due === null ? "unknown" : count(s.dispatch.due)],
+              ["Overdue", s.dispatch.overdue === null ? "unknown" : count(s.dispatch.overdue)],
+              ["Under way", count(s.dispatch.in_flight)], ["Claimed", count(s.dispatch.claimed)],
+              ["Delivered", count(s.dispatch.delivered)], ["To be retried", count(s.dispatch.retried)],
+              ["Failed", count(s.dispatch.failed)], ["Refused", count(s.dispatch.rejected)],
+              ["Given back", count(s.dispatch.given_back)], ["Came late", count(s.dispatch.late)],
+              ["Open circuits", count(s.dispatch.breakers_open)],
+              ["Last progress", s.dispatch.last_progress_at ? <Time at={s.dispatch.last_progress_at} form="ago" /> : "none yet"]]} />
+              : <Box title="Dispatch" up={null} facts={[["Runs", "in another process"]]} />}
             <Box title="API" up={true} facts={[
               ["Up for", spanText(s.uptime_s * 1000)], ["Memory", bytesText(s.resident_bytes)],
               ["Answered", count(s.api.ok)], ["Refused (4xx)", count(s.api.client_errors)], ["Failed (5xx)", count(s.api.server_errors)],
               ["Wrong keys", count(s.api.auth_failures)], ["Queries cut by the deadline", count(s.api.partial_queries)],
               ["Live streams", count(s.api.live_clients)]]} />
           </div>
+          {s.dispatch && s.dispatch.integrations.length > 0 ? <Endpoints list={s.dispatch.integrations} /> : null}
         </div>)}
     </main>
+  );
+}
+
+/* Trouble first: open circuits, then failures, then what is under way. */
+function Endpoints({ list }: { list: IntegrationState[] }) {
+  const names = useIntegrationNames().data;
+  const weight = (i: IntegrationState): number => (i.circuit === "open" ? 1e12 : 0) + i.failures * 1e6 + i.waiting + i.in_flight;
+  return (
+    <section className="card" aria-label="Integrations">
+      <header><h2>Integrations</h2><span className="muted">that were sent to since the start</span></header>
+      <div className="table-scroll" tabIndex={0} role="region" aria-label="Integrations, table">
+        <table className="plain">
+          <thead><tr><th scope="col">Name</th><th scope="col">Circuit</th><th scope="col" className="num">Failures in a row</th>
+            <th scope="col" className="num">Under way</th><th scope="col" className="num">Waiting</th><th scope="col">Next probe</th></tr></thead>
+          <tbody>{[...list].sort((a, b) => weight(b) - weight(a)).map((i) => (
+            <tr key={i.id}>
+              <td><Link to={`/logs/webhook?integration_id=${encodeURIComponent(i.id)}&range=24h`}>{visibleLine(names?.get(i.id) ?? i.id)}</Link></td>
+              <td>{i.circuit === "open" ? <span className="chip-out bad">open</span> : "closed"}</td>
+              <td className="num">{count(i.failures)}</td><td className="num">{count(i.in_flight)}</td><td className="num">{count(i.waiting)}</td>
+              <td>{i.probe_at ? <Time at={i.probe_at} /> : ""}</td>
+            </tr>))}</tbody>
+        </table>
+      </div>
+    </section>
   );
 }
 

@@ -113,4 +113,5 @@ function useNames(path: string) {
 
 export const useActionNames = () => useNames("/actions");
 export const useDeveloperNames = () => useNames("/developers");
+export const useIntegrationNames = () => useNames("/integrations");
 export const useCategoryNames = () => useNames("/action-categories");

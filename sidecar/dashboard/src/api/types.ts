@@ -43,6 +43,7 @@ export type SavedView = Schemas["View"] & { id: string; name: string };
 export type AuditEntry = Schemas["AuditEntry"];
 export type DeadLetter = Schemas["DeadLetter"];
 export type System = Schemas["System"];
+export type IntegrationState = NonNullable<System["dispatch"]>["integrations"][number];
 export type Trial = Schemas["Trial"];
 
 /* Sending again (dashboard guide, section 7). */
