@@ -86,6 +86,9 @@ function record(ctx) {
 
 async function keep(r, url) {
   const type = r.headers()["content-type"] ?? "";
+  if (type.startsWith("text/html") && (r.status() === 502 || r.status() === 504)) {
+    return;                                /* nginx says that the API is away */
+  }
   let body = "";
   try {
     body = type.startsWith("text/event-stream") || /^attachment/.test(r.headers()["content-disposition"] ?? "") ? "bytes" : await r.text();

@@ -32,7 +32,8 @@ sub chromium {
     return;
 }
 
-# start(conf => {..}, redis => .., server => "more of nginx' server{}")
+# start(conf => {..}, redis => .., server => "more of nginx' server{}",
+#     proxy => 1: a fault proxy between nginx and integrationd)
 sub start {
     my ($class, %opt) = @_;
 
@@ -45,23 +46,31 @@ sub start {
     system('chmod', '-R', 'a+rX', $dir);
 
     my $conf = read_file(root_dir() . '/conf/dashboard.conf');
-    $conf =~ s/\@API\@/$api->d->socket/ge;
+    my $proxy = $opt{proxy}
+        && IDash::Proxy->start('unix:' . $api->d->socket);
+    my $socket = $proxy ? $proxy->addr =~ s/^unix://r : $api->d->socket;
+    $conf =~ s/\@API\@/$socket/g;
     $conf =~ s/\@ROOT\@/$dir/g;
     chmod 0755, $api->d->dir;
 
     my $nginx = nginx(module => $opt{module} // 0,
         redis => $opt{module} ? $api->redis_of : undef,
         http => 'include /etc/nginx/mime.types;', server => ($opt{server} || '') . $conf);
-    return bless { api => $api, nginx => $nginx, dir => $dir }, $class;
+    return bless { api => $api, nginx => $nginx, dir => $dir,
+        proxy => $proxy }, $class;
 }
 
 sub api { return $_[0]{api} }
+sub fault { return $_[0]{proxy} }
 sub url { return 'http://' . $_[0]{nginx}->addr }
 
 # Runs t/ui/NAME.mjs; each of its TAP lines is one of ours.  What the browser
-# asked and was answered is then held against sidecar/openapi.yaml.
+# asked and was answered is then held against sidecar/openapi.yaml.  A line
+# "# do WORD" of the script calls on => { WORD => sub }.
 sub drive {
     my ($self, $name, %env) = @_;
+
+    my $on = delete $env{on};
 
     my $root = root_dir();
     local $ENV{IDASH_URL} = $self->url;
@@ -71,7 +80,7 @@ sub drive {
     local $ENV{IDASH_SEEN} = IDash::Process::dir('traffic') . "/$name";
     local @ENV{ keys %env } = values %env;
 
-    run_tap("$root/mk/ui node $root/t/ui/$name.mjs", $name);
+    run_tap("$root/mk/ui node $root/t/ui/$name.mjs", $name, $on);
 
     my $out = `/usr/bin/python3 $root/t/lib/openapi.py $root/sidecar/openapi.yaml traffic $ENV{IDASH_SEEN} 2>&1`;
     is($?, 0, "$name: all traffic is as openapi.yaml describes it") or diag $out;
@@ -81,7 +90,7 @@ sub drive {
 
 # The TAP of a command as tests of this file.
 sub run_tap {
-    my ($command, $name) = @_;
+    my ($command, $name, $on) = @_;
 
     open my $out, '-|', "$command 2>&1" or die "$command: $!";
     my ($n, $plan) = (0, undef);
@@ -92,6 +101,8 @@ sub run_tap {
             $n++;
         } elsif ($line =~ /^1\.\.(\d+)$/) {
             $plan = $1;
+        } elsif ($line =~ /^# do (\w+)$/ && $on->{$1}) {
+            $on->{$1}->();
         } elsif ($line =~ /^# (\S+ [\d.]+ \S+)$/) {
             note $1;
         } elsif ($line ne '') {
