@@ -5,6 +5,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,17 @@
 #define NONCE_LEN   12
 #define TAG_LEN     16
 #define MAX_PLAIN   (64 * 1024)
+
+/* To look it up by name takes longer than to open a secret. */
+static EVP_CIPHER      *gcm;
+static pthread_once_t   gcm_once = PTHREAD_ONCE_INIT;
+
+
+static void
+gcm_fetch(void)
+{
+    gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+}
 
 
 static void
@@ -40,10 +52,12 @@ seal_close(const struct secret *s, struct slice place, struct slice plain,
         return RESULT_MEMORY;
     }
 
+    (void) pthread_once(&gcm_once, gcm_fetch);
     seal_key(s, key);
     ctx = EVP_CIPHER_CTX_new();
     ok = ctx != NULL && RAND_bytes(raw, NONCE_LEN) == 1
-         && EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, raw) == 1
+         && gcm != NULL
+         && EVP_EncryptInit_ex2(ctx, gcm, key, raw, NULL) == 1
          && EVP_EncryptUpdate(ctx, NULL, &n, (const uint8_t *) place.p,
                 (int) place.n) == 1
          && EVP_EncryptUpdate(ctx, raw + NONCE_LEN, &n,
@@ -96,10 +110,12 @@ open_raw(const struct secret *s, struct slice place, uint8_t *raw, size_t n,
     size_t           len = n - NONCE_LEN - TAG_LEN;
     int              got, ok;
 
+    (void) pthread_once(&gcm_once, gcm_fetch);
     seal_key(s, key);
     ctx = EVP_CIPHER_CTX_new();
     ok = ctx != NULL
-         && EVP_DecryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, raw) == 1
+         && gcm != NULL
+         && EVP_DecryptInit_ex2(ctx, gcm, key, raw, NULL) == 1
          && EVP_DecryptUpdate(ctx, NULL, &got, (const uint8_t *) place.p,
                 (int) place.n) == 1
          && EVP_DecryptUpdate(ctx, plain, &got, raw + NONCE_LEN, (int) len)
