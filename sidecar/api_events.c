@@ -20,7 +20,7 @@ struct posting {
     struct api_call      *c;
     struct events        *events;
     struct event_caller   caller;
-    bool                  array;
+    bool                  array, queued;
     struct event_fault    fault;
     unsigned              accepted, refused;
     enum result           last;
@@ -81,6 +81,7 @@ post_one(struct posting *p, struct slice json)
 
     if (p->last == RESULT_OK) {
         p->accepted++;
+        p->queued = p->queued || accepted.queued;
         print_accepted(&p->c->out, &accepted);
     } else {
         p->refused++;
@@ -226,7 +227,10 @@ api_events_post(struct api_call *c)
     }
 
     outbound_give(c->env->outbound, p.events);
-    outbound_work(c->env->outbound);
+
+    if (p.queued) {
+        outbound_work(c->env->outbound);
+    }
 
     if (!p.array) {
         answer_one(&p);

@@ -222,6 +222,104 @@ dispatch_sweep(struct dispatch *d)
 }
 
 
+int64_t
+dispatch_room(const struct dispatch *d)
+{
+    int64_t  left = d->config->dispatch_in_flight - d->in_flight;
+
+    return left < 0 ? 0 : left;
+}
+
+
+int64_t
+dispatch_reserve(const struct dispatch *d)
+{
+    return d->config->dispatch_in_flight / 4;
+}
+
+
+/* -- what is handed over ------------------------------------------------- */
+
+bool
+dispatch_offer(struct dispatch *d, struct logdoc *log)
+{
+    int64_t  now = dispatch_now(d), room, kept = dispatch_reserve(d);
+    bool     goes;
+
+    if (log->status != LOG_PENDING || log->lane.n > 0
+        || log->next_attempt_us > clock_wall_us())
+    {
+        return false;
+    }
+
+    pthread_mutex_lock(&d->lock);
+    room = dispatch_room(d);
+    goes = d->idle && !d->stopping && room > kept;
+    d->in_flight += goes;
+    pthread_mutex_unlock(&d->lock);
+
+    if (!goes) {
+        return false;
+    }
+
+    if (limiter_held(d->limits, log->integration_id, room, room - kept, now,
+            dispatch_random()) != 0)
+    {
+        dispatch_take(d, log, false);
+        return false;
+    }
+
+    log->token = 1;
+    log->attempts = 1;
+    log->lease_until_us = now + d->config->dispatch_lease_us;
+    return true;
+}
+
+
+void
+dispatch_take(struct dispatch *d, const struct logdoc *log, bool kept)
+{
+    struct delivery  *x = kept ? delivery_create(d) : NULL;
+
+    /* without memory its lease will end, and another try comes */
+    if (x != NULL && logdoc_copy(&x->doc, log, &x->arena) != RESULT_OK) {
+        delivery_destroy(x);
+        x = NULL;
+    }
+
+    pthread_mutex_lock(&d->lock);
+
+    if (x == NULL) {
+        d->in_flight--;
+        d->woken = d->woken || d->starved;
+
+    } else {
+        x->since_us = log->next_attempt_us;
+        *d->handed_tail = x;
+        d->handed_tail = &x->next;
+        atomic_fetch_add(&d->claimed, 1);
+    }
+
+    (void) pthread_cond_signal(&d->room);
+    pthread_mutex_unlock(&d->lock);
+}
+
+
+struct delivery *
+dispatch_handed(struct dispatch *d)
+{
+    struct delivery  *list;
+
+    pthread_mutex_lock(&d->lock);
+    list = d->handed;
+    d->handed = NULL;
+    d->handed_tail = &d->handed;
+    pthread_mutex_unlock(&d->lock);
+
+    return list;
+}
+
+
 void
 dispatch_wake(struct dispatch *d)
 {
@@ -319,6 +417,7 @@ dispatch_start(const struct config *c, struct store *s, struct routes *routes,
     d->secret = secret;
     d->done_tail = &d->done;
     d->due = d->overdue = LOGDOC_NONE;
+    d->handed_tail = &d->handed;
     locks_init(d);
     (void) snprintf(err, errlen, "dispatch cannot start");
 
@@ -371,6 +470,8 @@ transports_stop(struct dispatch *d)
 static void
 threads_join(struct dispatch *d)
 {
+    struct delivery  *handed, *x;
+
     pthread_mutex_lock(&d->lock);
     d->stopping = true;
     (void) pthread_cond_broadcast(&d->room);
@@ -384,6 +485,13 @@ threads_join(struct dispatch *d)
 
     if (d->keeper_runs) {
         (void) pthread_join(d->keeper, NULL);
+    }
+
+    handed = dispatch_handed(d);
+
+    while ((x = handed) != NULL) {
+        handed = x->next;
+        dispatch_give_back(x, dispatch_now(d));
     }
 
     /* what was claimed and waits goes back at once; the transports end what is

@@ -23,6 +23,14 @@ void dispatch_stop(struct dispatch *d);
 /* New work was added here: claim at once. */
 void dispatch_wake(struct dispatch *d);
 
+/*
+ * A delivery that is about to be written here: true when it goes at once, and
+ * not by the queue.  LOG is leased then, and dispatch_take must follow; KEPT:
+ * it was written so.  While something waits, what is new waits behind it.
+ */
+bool dispatch_offer(struct dispatch *d, struct logdoc *log);
+void dispatch_take(struct dispatch *d, const struct logdoc *log, bool kept);
+
 struct dispatch_stats {
     uint64_t  claimed, delivered, retried, failed, rejected, late, given_back;
     uint64_t  reconciled, held_lanes, given_up;

@@ -36,18 +36,10 @@ free_room(struct dispatch *d)
     int64_t  left;
 
     pthread_mutex_lock(&d->lock);
-    left = d->config->dispatch_in_flight - d->in_flight;
+    left = dispatch_room(d);
     pthread_mutex_unlock(&d->lock);
 
-    return left < 0 ? 0 : left;
-}
-
-
-/* Kept for destinations that do not have much in hand already. */
-static int64_t
-reserve(const struct dispatch *d)
-{
-    return d->config->dispatch_in_flight / 4;
+    return left;
 }
 
 
@@ -145,7 +137,7 @@ deliver(struct delivery *x, int64_t now_us)
     }
 
     until = limiter_held(d->limits, x->integration->id, room, room
-        - reserve(d), now_us, dispatch_random());
+        - dispatch_reserve(d), now_us, dispatch_random());
 
     if (until != 0) {
         dispatch_give_back(x, until);
@@ -160,7 +152,7 @@ deliver(struct delivery *x, int64_t now_us)
     }
 
     switch (limiter_enter(d->limits, d->claim_redis, x->integration, &x->wait,
-        room, room - reserve(d), now_us, dispatch_random(), &until))
+        room, room - dispatch_reserve(d), now_us, dispatch_random(), &until))
     {
     case LIMITER_GO:
         dispatch_submit(x);
@@ -391,7 +383,7 @@ known_hold(struct dispatch *d, const struct due_item *item, int64_t now_us)
 
     return held ? now_us + d->config->dispatch_probe_us
            : !wait ? 0 : limiter_held(d->limits, slice_of(id), room,
-                 room - reserve(d), now_us, dispatch_random());
+                 room - dispatch_reserve(d), now_us, dispatch_random());
 }
 
 
@@ -507,7 +499,7 @@ static enum result
 claim_due(struct round *r, size_t room, bool *more)
 {
     struct dispatch  *d = r->d;
-    size_t            kept = (size_t) reserve(d), max;
+    size_t            kept = (size_t) dispatch_reserve(d), max;
     enum result       result;
 
     /* into the reserve only by small steps: it is for others */
@@ -558,12 +550,43 @@ idle_time(const struct dispatch *d)
 }
 
 
+/* What was accepted here and is leased already. */
 static void
+begin_handed(struct dispatch *d)
+{
+    struct delivery  *list = dispatch_handed(d), *x;
+    int64_t           now = dispatch_now(d);
+
+    while ((x = list) != NULL) {
+        list = x->next;
+        x->next = NULL;
+        deliver(x, now);
+    }
+}
+
+
+/* Room at the moment; none: the finisher wakes us when there is some. */
+static int64_t
+room_or_starve(struct dispatch *d)
+{
+    int64_t  room;
+
+    pthread_mutex_lock(&d->lock);
+    room = dispatch_room(d);
+    d->starved = room == 0;
+    pthread_mutex_unlock(&d->lock);
+
+    return room;
+}
+
+
+/* Looks into the queue; how long it need not do so again. */
+static int64_t
 claim_step(struct round *r)
 {
     struct dispatch  *d = r->d;
     bool              more = false;
-    int64_t           pause = 0, room = free_room(d);
+    int64_t           pause = 0, room = room_or_starve(d);
     enum result       result = RESULT_OK;
 
     if (room > 0) {
@@ -580,16 +603,34 @@ claim_step(struct round *r)
         pause = room == 0 ? d->config->dispatch_poll_us : idle_time(d);
     }
 
-    if (pause > 0) {
-        pthread_mutex_lock(&d->lock);
+    pthread_mutex_lock(&d->lock);
+    d->idle = room > 0 && result == RESULT_OK && !more;
+    pthread_mutex_unlock(&d->lock);
 
-        if (!d->woken && !d->stopping) {
-            dispatch_wait(d, &d->room, pause);
-        }
+    return pause;
+}
 
-        d->woken = false;
-        pthread_mutex_unlock(&d->lock);
+
+/* Waits for work; true when it is time to look into the queue. */
+static bool
+claim_wait(struct dispatch *d, int64_t look_us)
+{
+    int64_t  left;
+    bool     look;
+
+    pthread_mutex_lock(&d->lock);
+    left = look_us - clock_mono_us();
+
+    if (left > 0 && !d->woken && !d->stopping && d->handed == NULL) {
+        dispatch_wait(d, &d->room, left);
+        left = look_us - clock_mono_us();
     }
+
+    look = d->woken || left <= 0;
+    d->woken = d->woken && !look;
+    pthread_mutex_unlock(&d->lock);
+
+    return look;
 }
 
 
@@ -597,6 +638,7 @@ void *
 dispatch_claim_run(void *arg)
 {
     struct round  *r = calloc(1, sizeof(*r));
+    int64_t        look_us = 0;
 
     if (r == NULL) {
         log_write(LOG_ERROR, "dispatch", "out of memory: nothing is claimed");
@@ -606,7 +648,12 @@ dispatch_claim_run(void *arg)
     r->d = arg;
 
     while (!dispatch_stops(r->d)) {
-        claim_step(r);
+        begin_handed(r->d);
+
+        if (claim_wait(r->d, look_us)) {
+            look_us = clock_mono_us();
+            look_us += claim_step(r);
+        }
     }
 
     free(r);

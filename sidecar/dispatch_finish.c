@@ -213,7 +213,6 @@ static void
 move_queue(struct dispatch *d, struct chunk *c)
 {
     size_t           nmoved = 0, ngone = 0;
-    bool             next = false;
     struct due_item  item;
     enum result      moved = RESULT_OK, gone = RESULT_OK;
 
@@ -240,7 +239,6 @@ move_queue(struct dispatch *d, struct chunk *c)
             item.priority = f->next_priority;
             item.due_us = f->next_due_us;
             c->moved[nmoved++] = item;
-            next = true;
         }
     }
 
@@ -257,7 +255,8 @@ move_queue(struct dispatch *d, struct chunk *c)
             "the reconciler will mend it");
     }
 
-    if (next) {
+    /* the claimer does not know when they are due */
+    if (nmoved > 0) {
         dispatch_signal(d);
     }
 }
@@ -575,8 +574,13 @@ dispatch_finish_run(void *arg)
 
         pthread_mutex_lock(&d->lock);
         d->in_flight -= (int64_t) n;
-        d->woken = true;
-        (void) pthread_cond_signal(&d->room);
+
+        if (d->starved) {
+            d->starved = false;
+            d->woken = true;
+            (void) pthread_cond_signal(&d->room);
+        }
+
         pthread_mutex_unlock(&d->lock);
     }
 }

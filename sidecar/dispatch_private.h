@@ -58,6 +58,9 @@ struct dispatch {
     pthread_cond_t        keep;            /* the keeper's */
     pthread_cond_t        listen;          /* the listener's */
     struct delivery      *done, **done_tail;
+    struct delivery      *handed, **handed_tail;     /* to the claimer */
+    bool                  idle;            /* nothing due was left behind */
+    bool                  starved;         /* the claimer waits for room */
     int64_t               in_flight;       /* claimed and not yet settled */
     bool                  woken;
     bool                  sweep;           /* the keeper: look at all now */
@@ -87,6 +90,14 @@ void dispatch_give_back(struct delivery *x, int64_t at_us);
 
 /* To its transport; it is counted in flight. */
 void dispatch_submit(struct delivery *x);
+
+/* How many more fit, lock held; and what is kept of it for destinations that
+ * do not have much in hand already. */
+int64_t dispatch_room(const struct dispatch *d);
+int64_t dispatch_reserve(const struct dispatch *d);
+
+/* What was handed over and not yet begun, to be given up or begun. */
+struct delivery *dispatch_handed(struct dispatch *d);
 
 /* The keeper looks at everything that is open soon: something was disabled,
  * deleted or changed. */

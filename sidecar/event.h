@@ -17,6 +17,19 @@ must_check enum result events_create(const struct config *c, struct store *s,
     struct routes *routes, const struct secret *secret, struct events **out);
 void events_destroy(struct events *e);
 
+/*
+ * A dispatcher in this process, which may send a new delivery at once.  OFFER,
+ * before it is written: true when it will be taken, with token and lease set.
+ * TAKE, after: KEPT when it is durable.
+ */
+struct event_taker {
+    bool (*offer)(void *arg, struct logdoc *d);
+    void (*take)(void *arg, const struct logdoc *d, bool kept);
+    void  *arg;
+};
+
+void events_taker(struct events *e, const struct event_taker *taker);
+
 struct event_caller {
     struct scope  scope;
     struct slice  id;                      /* namespace of idempotency keys */
@@ -28,6 +41,7 @@ struct event_accepted {
     char    (*log_ids)[UUID_TEXT + 1];     /* in the arena */
     size_t    nlogs;
     bool      repeated;                    /* the first answer again */
+    bool      queued;                      /* a dispatcher must look for it */
 };
 
 struct event_fault {

@@ -94,6 +94,13 @@ events_destroy(struct events *e)
 }
 
 
+void
+events_taker(struct events *e, const struct event_taker *taker)
+{
+    e->taker = *taker;
+}
+
+
 struct jq_child *
 events_jq(struct events *e)
 {
@@ -403,6 +410,35 @@ event_json(const struct accepting *x)
 }
 
 
+static void
+offer(struct accepting *x)
+{
+    const struct event_taker  *t = &x->e->taker;
+
+    for (size_t i = 0; i < x->nlogs; i++) {
+        if (t->offer == NULL || !t->offer(t->arg, &x->logs[i])) {
+            x->queued = true;
+        }
+    }
+}
+
+
+/* What was offered and has a lease is taken, or the offer is withdrawn. */
+static void
+hand_over(struct accepting *x, enum result r,
+    const enum store_insert *outcome)
+{
+    const struct event_taker  *t = &x->e->taker;
+
+    for (size_t i = 0; i < x->nlogs; i++) {
+        if (x->logs[i].lease_until_us != LOGDOC_NONE) {
+            t->take(t->arg, &x->logs[i], r == RESULT_OK
+                && outcome[i] == STORE_NEW);
+        }
+    }
+}
+
+
 /* Of two equal calls at once only one plans: the key tells which, when NEW.
  * Another that completes the same plan may have written it first. */
 static enum result
@@ -424,6 +460,12 @@ keep(struct accepting *x, bool new)
         e.key = &key;
     }
 
+    if (new) {
+        offer(x);
+    } else {
+        x->queued = true;
+    }
+
     if (event_text != NULL && (e.key == NULL || key_text != NULL)) {
         r = store_event_put(x->e->store, &e, outcome);
     }
@@ -435,6 +477,7 @@ keep(struct accepting *x, bool new)
         events_queue(x->e, x->logs, x->nlogs);
     }
 
+    hand_over(x, r, outcome);
     return r;
 }
 
@@ -451,7 +494,9 @@ events_queue(struct events *e, const struct logdoc *logs, size_t n)
         item.priority = logs[i].priority;
 
         /* a batch may be full at once */
-        item.due_us = (logs[i].lane_flags & LOG_LANE_BATCH)
+        item.due_us = logs[i].lease_until_us != LOGDOC_NONE
+                          ? logs[i].lease_until_us
+                      : (logs[i].lane_flags & LOG_LANE_BATCH)
                           ? logs[i].lane_us : logs[i].next_attempt_us;
 
         if (logs[i].status == LOG_PENDING || logs[i].status == LOG_RETRYING) {
@@ -648,6 +693,7 @@ event_accept(struct events *e, const struct event_caller *caller,
         r = find_repeat(&x, out);
 
         if (r != RESULT_NOT_FOUND) {
+            out->queued = x.queued;
             json_decref(x.root);
             return r;
         }
@@ -669,6 +715,7 @@ event_accept(struct events *e, const struct event_caller *caller,
         json_decref(answer);
     }
 
+    out->queued = x.queued;
     json_decref(x.root);
     return r;
 }

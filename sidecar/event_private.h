@@ -20,6 +20,7 @@ struct events {
     struct routes        *routes;
     struct redis         *redis;
     struct jq_child      *jq;
+    struct event_taker    taker;           /* offer NULL: there is none */
 };
 
 /* One event being accepted. */
@@ -38,6 +39,7 @@ struct accepting {
     char                        id_text[UUID_TEXT + 1];
     struct logdoc              *logs;
     size_t                      nlogs;
+    bool                        queued;    /* some wait in the queue */
 };
 
 /* Checks the text and fills X; RESULT_INVALID: x->fault. */

@@ -126,7 +126,7 @@ accept_entry(struct intake *t, const struct queue_entry *e, char *why,
     } else if (r == RESULT_OK) {
         atomic_fetch_add(&t->accepted, !accepted.repeated);
 
-        if (accepted.nlogs > 0) {
+        if (accepted.queued) {
             t->wake(t->arg);
         }
     }
@@ -381,7 +381,7 @@ intake_main(void *arg)
 enum result
 intake_start(const struct config *c, struct store *s, struct routes *routes,
     const struct secret *secret, void (*wake)(void *arg), void *arg,
-    struct intake **out)
+    const struct event_taker *taker, struct intake **out)
 {
     struct intake  *t;
     enum result     r;
@@ -405,6 +405,7 @@ intake_start(const struct config *c, struct store *s, struct routes *routes,
         consumer_name(t->consumer), &t->queue);
 
     if (r == RESULT_OK) {
+        events_taker(t->events, taker);
         t->runs = pthread_create(&t->thread, NULL, intake_main, t) == 0;
         r = t->runs ? RESULT_OK : RESULT_MEMORY;
     }

@@ -12,10 +12,11 @@
 
 struct intake;
 
-/* WAKE is called when deliveries were queued. */
+/* WAKE is called when deliveries were queued that TAKER did not take. */
 must_check enum result intake_start(const struct config *c, struct store *s,
     struct routes *routes, const struct secret *secret,
-    void (*wake)(void *arg), void *arg, struct intake **out);
+    void (*wake)(void *arg), void *arg, const struct event_taker *taker,
+    struct intake **out);
 void intake_stop(struct intake *i);
 
 struct intake_stats {

@@ -218,9 +218,24 @@ server_wake(void *dispatch)
 }
 
 
+static bool
+server_offer(void *dispatch, struct logdoc *d)
+{
+    return dispatch_offer(dispatch, d);
+}
+
+
+static void
+server_take(void *dispatch, const struct logdoc *d, bool kept)
+{
+    dispatch_take(dispatch, d, kept);
+}
+
+
 static int
 server_start(struct server *s)
 {
+    struct event_taker  taker = { server_offer, server_take, NULL };
     char         err[1024] = "";
     enum result  r = RESULT_OK;
 
@@ -263,9 +278,11 @@ server_start(struct server *s)
             return CLI_FAILED;
         }
 
+        taker.arg = s->dispatch;
         outbound_on_work(s->outbound, server_wake, s->dispatch);
+        outbound_taker(s->outbound, &taker);
         r = intake_start(s->config, s->store, outbound_routes(s->outbound),
-            s->cli->secret, server_wake, s->dispatch, &s->intake);
+            s->cli->secret, server_wake, s->dispatch, &taker, &s->intake);
 
         if (r != RESULT_OK) {
             log_write(LOG_ERROR, "main", "events cannot be read: %s",

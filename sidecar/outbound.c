@@ -119,3 +119,12 @@ outbound_work(struct outbound *o)
         o->wake(o->arg);
     }
 }
+
+
+void
+outbound_taker(struct outbound *o, const struct event_taker *taker)
+{
+    for (unsigned i = 0; i < o->n; i++) {
+        events_taker(o->events[i], taker);
+    }
+}

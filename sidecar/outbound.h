@@ -25,4 +25,7 @@ void outbound_give(struct outbound *o, struct events *e);
 void outbound_on_work(struct outbound *o, void (*wake)(void *arg), void *arg);
 void outbound_work(struct outbound *o);
 
+/* Before anything is accepted. */
+void outbound_taker(struct outbound *o, const struct event_taker *taker);
+
 #endif /* OUTBOUND_H */

@@ -72,6 +72,7 @@ enum result
 sqlite_delivery_insert(struct sqlite_conn *c, const struct logdoc *d,
     int64_t id)
 {
+    bool           leased = d->lease_until_us != LOGDOC_NONE;
     sqlite3_stmt  *st;
     int            rc;
 
@@ -86,7 +87,8 @@ sqlite_delivery_insert(struct sqlite_conn *c, const struct logdoc *d,
     if (st != NULL) {
         sqlite_bind_blob(st, 1, d->id, UUID_BYTES);
         sqlite3_bind_int64(st, 2, id);
-        sqlite3_bind_int64(st, 3, d->next_attempt_us);
+        sqlite3_bind_int64(st, 3, leased ? d->lease_until_us
+                                         : d->next_attempt_us);
         sqlite3_bind_int64(st, 4, d->priority == LOGDOC_NONE ? 1
                                                              : d->priority);
         sqlite3_bind_int64(st, 5, d->lane_us != LOGDOC_NONE ? d->lane_us
@@ -99,6 +101,8 @@ sqlite_delivery_insert(struct sqlite_conn *c, const struct logdoc *d,
 
         sqlite3_bind_int64(st, 7, d->lane.n > 0 ? d->lane_flags : 0);
         sqlite3_bind_int64(st, 8, (int64_t) d->request.data.n);
+        sqlite3_bind_int64(st, 9, leased ? d->token : 0);
+        sqlite3_bind_int64(st, 10, leased ? d->lease_until_us : 0);
         rc = sqlite_stmt_done(st);
     }
 

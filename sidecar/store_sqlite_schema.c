@@ -145,7 +145,7 @@ const char *const  sqlite_stmt_text[SQL_STMT_COUNT] = {
         "SELECT id,due,token,leased,since,flags,held,lane,batch FROM delivery"
         " WHERE uid=?1",
     [SQL_DELIVERY_INSERT] = "INSERT INTO delivery"
-        " VALUES(?1,?2,?3,?4,0,0,?5,?6,?7,?8,NULL,0)",
+        " VALUES(?1,?2,?3,?4,?9,?10,?5,?6,?7,?8,NULL,0)",
     [SQL_DELIVERY_CLAIM] =
         "UPDATE delivery SET due=?2,leased=?2,token=token+1 WHERE uid=?1",
     [SQL_DELIVERY_HOLD] = "UPDATE delivery SET due=?2,leased=0,held=1"

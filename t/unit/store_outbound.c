@@ -198,6 +198,51 @@ counted(struct world *w, int64_t *ok, int64_t *fail)
 
 /* -- tests --------------------------------------------------------------- */
 
+/* Inserted by who sends it: it is as if it had been claimed. */
+static void
+test_a_log_may_be_born_leased(void **state)
+{
+    struct world        *w = *state;
+    struct logdoc       *d = arena_alloc(&w->a, sizeof(*d));
+    enum store_insert    outcome;
+    struct store_claim   c, mine;
+    struct log_attempt   t;
+    int64_t              lease = w->now_us + 90 * SECOND;
+
+    *d = *deliveries(w, 1);
+    uuid_make(d->id, d->started_us);
+    d->attempts = d->token = 1;
+    d->lease_until_us = lease;
+    assert_int_equal(store_logs_insert(w->s, d, 1, &outcome), RESULT_OK);
+    assert_int_equal(outcome, STORE_NEW);
+
+    memset(&mine, 0, sizeof(mine));
+    memcpy(mine.id, d->id, UUID_BYTES);
+    mine.doc = *d;
+    c = claim_now(w, d);
+    assert_false(c.claimed);
+    assert_int_equal(c.due_us, lease);
+    assert_int_equal(log_of(w, d->id).status, LOG_PENDING);
+
+    /* its time is over: who was slow is late */
+    c = claim_at(w, d->id, lease + 1, lease + 90 * SECOND);
+    assert_true(c.claimed);
+    assert_int_equal(c.doc.token, 2);
+    assert_int_equal(c.doc.attempts, 2);
+    attempt_init(&t, &mine, 200);
+    assert_false(finish(w, finish_of(&mine, LOG_SUCCESS, LOGDOC_NONE, &t)));
+
+    /* another, which ends in time */
+    uuid_make(d->id, d->started_us + 1);
+    assert_int_equal(store_logs_insert(w->s, d, 1, &outcome), RESULT_OK);
+    memcpy(mine.id, d->id, UUID_BYTES);
+    attempt_init(&t, &mine, 200);
+    assert_true(finish(w, finish_of(&mine, LOG_SUCCESS, LOGDOC_NONE, &t)));
+    assert_int_equal(log_of(w, d->id).status, LOG_SUCCESS);
+    assert_int_equal(log_of(w, d->id).attempts, 1);
+}
+
+
 static void
 test_a_claim_leases(void **state)
 {
@@ -1165,6 +1210,7 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         OUTBOUND_TEST(test_a_claim_leases),
+        OUTBOUND_TEST(test_a_log_may_be_born_leased),
         OUTBOUND_TEST(test_a_claim_of_what_is_not_there),
         OUTBOUND_TEST(test_a_batch_of_claims),
         OUTBOUND_TEST(test_an_outcome_ends_the_log),
