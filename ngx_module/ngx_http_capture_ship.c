@@ -814,14 +814,9 @@ static void
 ship_release_source(struct capture_ship *ship, struct capture_source *s,
     int64_t now)
 {
-    size_t  used, size;
+    capture_source_relieve(s);
 
-    capture_ring_usage(s->ring, &used, &size);
-
-    if (used > size / 2) {
-        capture_source_release(s, now, 1);
-
-    } else if (ship->up || s->nmarks == 0) {
+    if (ship->up || s->nmarks == 0) {
         /* while Redis is away nobody knows whether it kept what it had */
         capture_source_release(s, now, 0);
     }

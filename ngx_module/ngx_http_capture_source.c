@@ -140,31 +140,48 @@ capture_source_acked(struct capture_source *s, const char *run_id,
 }
 
 
+/* Frees up to the oldest mark. */
+static void
+source_release_oldest(struct capture_source *s)
+{
+    capture_ring_release(s->ring, &s->marks[s->first_mark].upto);
+    s->first_mark = (s->first_mark + 1) % CAPTURE_MARKS;
+    s->nmarks--;
+}
+
+
 void
 capture_source_release(struct capture_source *s, int64_t now_us, int all)
 {
-    const struct capture_mark  *mark;
-
     if (all) {
         s->nmarks = 0;
         capture_ring_release(s->ring, &s->pos);
         return;
     }
 
-    while (s->nmarks > 0) {
-        mark = &s->marks[s->first_mark];
-        if (now_us - mark->acked_us < CAPTURE_HOLD_US + MARK_US) {
-            return;
-        }
-
-        capture_ring_release(s->ring, &mark->upto);
-        s->first_mark = (s->first_mark + 1) % CAPTURE_MARKS;
-        s->nmarks--;
+    while (s->nmarks > 0 && now_us - s->marks[s->first_mark].acked_us
+                            >= CAPTURE_HOLD_US + MARK_US)
+    {
+        source_release_oldest(s);
     }
 
     /* nothing is held: what follows the last ack was spooled or dropped */
-    if (capture_ring_released(s->ring) != s->pos.seq) {
+    if (s->nmarks == 0 && capture_ring_released(s->ring) != s->pos.seq) {
         capture_ring_release(s->ring, &s->pos);
+    }
+}
+
+
+void
+capture_source_relieve(struct capture_source *s)
+{
+    size_t  used, size;
+
+    capture_ring_usage(s->ring, &used, &size);
+
+    while (s->nmarks > 0 && used > size / 2) {
+        source_release_oldest(s);
+        capture_ring_usage(s->ring, &used, &size);
     }
 }
 

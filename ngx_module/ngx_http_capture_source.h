@@ -66,10 +66,16 @@ void capture_source_acked(struct capture_source *s, const char *run_id,
     int64_t now_us);
 
 /*
- * Frees what may be freed.  ALL: everything up to pos (known on disk, or the
- * room is needed); else what was acknowledged CAPTURE_HOLD_US ago.
+ * Frees what may be freed.  ALL: everything up to pos (known on disk); else
+ * what was acknowledged CAPTURE_HOLD_US ago.
  */
 void capture_source_release(struct capture_source *s, int64_t now_us, int all);
+
+/*
+ * The room is needed: frees what was acknowledged first until no more than half
+ * of the ring is used, so that what Redis may not have written yet stays longest.
+ */
+void capture_source_relieve(struct capture_source *s);
 
 /*
  * A connection stands.  Another Redis than the one that acknowledged may not

@@ -1,5 +1,6 @@
 # Storm 07: kill -9 of Redis with appendfsync everysec.  What it had answered
-# but not yet written is sent again after a restart: the 3 s hold.
+# but not yet written is sent again after a restart: the 3 s hold, for which half
+# of the ring must have room.
 
 use strict;
 use warnings;
@@ -12,7 +13,7 @@ use IDash;
 use Oracle;
 
 my $o = Oracle->scene('r07', nginx => {
-    http => 'capture_buffer 16m path={{ring}};'
+    http => 'capture_buffer 64m path={{ring}};'
         . ' capture_spool {{spool}} max=2g;',
 });
 my $redis = $o->{redis};

@@ -364,6 +364,41 @@ test_adopt(void **state)
 }
 
 
+/* Over half full: what was acknowledged first is freed, no more than is needed. */
+static void
+test_relieve(void **state)
+{
+    struct capture_ring    *ring = create();
+    struct capture_source   s;
+    struct capture_cursor   c;
+    int                     bad;
+
+    (void) state;
+    capture_source_init(&s, ring, 1, 0);
+
+    /* ten frames of 4 KB, one a second: 40 of 64 KB */
+    for (int i = 0; i < 10; i++) {
+        assert_true(put(ring, 4096, i));
+        c = s.pos;
+        assert_non_null(capture_ring_next(ring, &c, &bad));
+        capture_source_outcome(&s, &c, 1, CAPTURE_ACKED, CAPTURE_DROP_RING);
+        capture_ring_ship_end(ring);
+        capture_source_acked(&s, "run", 1 + i * CAPTURE_HOLD_US / 3);
+    }
+
+    assert_int_equal(capture_source_held(&s), 10);
+    capture_source_relieve(&s);
+    assert_in_range(capture_source_held(&s), 6, 8);
+
+    /* under half: as it is */
+    bad = (int) capture_source_held(&s);
+    capture_source_relieve(&s);
+    assert_int_equal(capture_source_held(&s), bad);
+    capture_ring_destroy(ring);
+    (void) clear(".ring");
+}
+
+
 /*
  * Any byte of an orphan's header or frames changed, any length cut: it opens
  * and gives whole frames, or it does not.  ASan sees the rest.
@@ -756,6 +791,7 @@ main(void)
         cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_adopt),
+        cmocka_unit_test(test_relieve),
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_anonymous),
         cmocka_unit_test(test_totals),
