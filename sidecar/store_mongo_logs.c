@@ -303,11 +303,27 @@ range_end(struct page *p, bool oldest, int64_t skip, int64_t *us)
 }
 
 
-/* All before what is still to be looked at has been. */
+static void
+searched_nothing(struct page *p)
+{
+    memcpy(p->out->searched_to_id, p->p->after_id, UUID_BYTES);
+    p->out->searched_to_us = p->p->after_us;
+}
+
+
+/* All before what is still to be looked at has been.  The page may begin in
+ * the middle of a microsecond, and never ends before that. */
 static void
 window_edge(struct page *p)
 {
-    if (p->p->ascending) {
+    const struct store_page  *at = p->p;
+
+    if (at->has_after && (at->ascending ? p->from_us <= at->after_us
+                                        : p->to_us > at->after_us))
+    {
+        searched_nothing(p);
+
+    } else if (at->ascending) {
         p->out->searched_to_us = p->from_us - 1;
         memset(p->out->searched_to_id, 0xff, UUID_BYTES);
 
@@ -406,13 +422,12 @@ page_reset(struct page *p)
     const struct store_page  *at = p->p;
 
     out->n = 0;
-    out->searched_to_us = at->has_after ? at->after_us
-                          : at->ascending ? p->f->from_us : p->f->to_us;
 
     if (at->has_after) {
-        memcpy(out->searched_to_id, at->after_id, UUID_BYTES);
+        searched_nothing(p);
 
     } else {
+        out->searched_to_us = at->ascending ? p->f->from_us : p->f->to_us;
         memset(out->searched_to_id, 0, UUID_BYTES);
     }
 }
