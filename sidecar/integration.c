@@ -53,7 +53,8 @@ static const struct field  fields[] = {
     { "filter", F_JQ, AT(filter), 0, JQ_MAX_PROGRAM, "", NULL,
         "jq over the event; false, null or nothing: not for this one." },
     { "transform", F_JQ, AT(transform), 0, JQ_MAX_PROGRAM, "", NULL,
-        "jq over the event with one output, the payload; empty: as it came." },
+        "jq over the event with one output, the payload; its numbers are doubles, "
+        "long ids go as text.  Empty: as it came." },
     { "priority", F_INT, AT(priority), 0, 2, "1", NULL,
         "2 HIGH, 1 MODERATE, 0 LOW, where the event says nothing." },
     { "ordered", F_BOOL, AT(ordered), 0, 0, "false", NULL,

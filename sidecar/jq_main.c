@@ -254,6 +254,33 @@ answer_filter(jq_state *jq)
 }
 
 
+/* What nobody's parser takes, libjq's own neither. */
+static bool
+too_deep(const char *text)
+{
+    unsigned  depth = 0;
+    bool      quoted = false;
+
+    for (const char *p = text; *p != '\0' && depth <= JQ_MAX_DEPTH; p++) {
+        if (quoted) {
+            quoted = *p != '"';
+            p += *p == '\\';
+
+        } else if (*p == '"') {
+            quoted = true;
+
+        } else if (*p == '[' || *p == '{') {
+            depth++;
+
+        } else if (*p == ']' || *p == '}') {
+            depth--;
+        }
+    }
+
+    return depth > JQ_MAX_DEPTH;
+}
+
+
 static void
 answer_transform(jq_state *jq)
 {
@@ -280,6 +307,10 @@ answer_transform(jq_state *jq)
 
         if (n > JQ_MAX_OUTPUT) {
             answer(JQ_LARGE, "the output is longer than 1 MB", 30);
+
+        } else if (too_deep(jv_string_value(first))) {
+            answer(JQ_OUTPUTS, "the output is nested deeper than 256", 36);
+
         } else {
             answer(JQ_OK, jv_string_value(first), n);
         }
@@ -287,6 +318,19 @@ answer_transform(jq_state *jq)
 
     jv_free(second);
     jv_free(first);
+}
+
+
+static void
+answer_input(jv end)
+{
+    jv    text = jv_invalid_get_msg(end);
+    bool  deep = jv_get_kind(text) == JV_KIND_STRING
+                 && strstr(jv_string_value(text), "depth limit") != NULL;
+
+    answer(JQ_BAD_INPUT, deep ? "the input is nested too deep"
+                              : "the input is not JSON", deep ? 28 : 21);
+    jv_free(text);
 }
 
 
@@ -312,8 +356,7 @@ run(enum jq_mode mode, const char *program, const char *input, size_t n)
     value = jv_parse_sized(input, (int) n);
 
     if (!jv_is_valid(value)) {
-        jv_free(value);
-        answer(JQ_BAD_INPUT, "the input is not JSON", 21);
+        answer_input(value);
         return;
     }
 

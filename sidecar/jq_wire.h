@@ -12,6 +12,7 @@
 #define JQ_MAX_PROGRAM  (64 * 1024)
 #define JQ_MAX_INPUT    (2 * 1024 * 1024)
 #define JQ_MAX_OUTPUT   (1024 * 1024)
+#define JQ_MAX_DEPTH    256                /* libjq's own limit of what it reads */
 #define JQ_MEMORY       (256 * 1024 * 1024)
 
 #define JQ_COMPILED     'c'
@@ -27,7 +28,7 @@ enum jq_status {
     JQ_BAD_PROGRAM,                        /* text: the compiler's message */
     JQ_BAD_INPUT,                          /* not JSON */
     JQ_FAILED,                             /* text: the program's error */
-    JQ_OUTPUTS,                            /* none, or more than one */
+    JQ_OUTPUTS,                            /* none, more than one, too deep */
     JQ_LARGE                               /* output over JQ_MAX_OUTPUT */
 };
 

@@ -192,6 +192,104 @@ sizes_and_encodings_are_checked(void **state)
 
 
 static void
+same(const char *program, const char *input, const char *want)
+{
+    struct buf   out;
+    char        *got;
+    enum result  r;
+
+    buf_init(&out, JQ_MAX_OUTPUT);
+    r = jq_child_run(child, JQ_TRANSFORM, slice_of(program), slice_of(input),
+        &out);
+    got = buf_take(&out, NULL);
+
+    if (r != RESULT_OK || strcmp(got, want) != 0) {
+        fail_msg("%s on %s: %s, \"%.200s\"", program, input, result_text(r),
+            got);
+    }
+
+    free(got);
+}
+
+
+/* Numbers are doubles, printed in 17 digits: what must survive is text. */
+static void
+numbers_are_doubles(void **state)
+{
+    (void) state;
+
+    same(".", "10000000000000001", "1e+16");
+    same(".", "9007199254740993", "9007199254740992");
+    same(".", "9007199254740992", "9007199254740992");
+    same(".", "\"10000000000000001\"", "\"10000000000000001\"");
+    same(".", "1.0", "1");
+    same(".", "1E2", "100");
+    same(".", "0.1", "0.1");
+    same(".", "1e1000", "1.7976931348623157e+308");
+    same(".", "-1e1000", "-1.7976931348623157e+308");
+    same(".", "1e-400", "0");
+    same("[infinite]", "{}", "[1.7976931348623157e+308]");
+    same("{n: nan}", "{}", "{\"n\":null}");
+    same(".", "[nan]", "[null]");
+    same("nan < nan", "{}", "true");
+    same(".n | tojson", "{\"n\":10000000000000001}", "\"1e+16\"");
+}
+
+
+static char *
+nested(unsigned depth)
+{
+    char  *text = calloc(2, depth + 1);
+
+    assert_non_null(text);
+    memset(text, '[', depth);
+    memset(text + depth, ']', depth);
+    return text;
+}
+
+
+static void
+depth_is_limited(void **state)
+{
+    char  *deep = nested(256), *deeper = nested(257);
+
+    (void) state;
+
+    same("length", deep, "1");
+    same(".", deep, deep);
+    check(JQ_TRANSFORM, "length", deeper, RESULT_INVALID, "too deep");
+    check(JQ_FILTER, "true", deeper, RESULT_INVALID, "too deep");
+    same("reduce range(255) as $i ([]; [.])", "{}", deep);
+    check(JQ_TRANSFORM, "reduce range(256) as $i ([]; [.])", "{}",
+        RESULT_INVALID, "deeper than 256");
+    check(JQ_TRANSFORM, "reduce range(300) as $i ({}; {a: .})", "{}",
+        RESULT_INVALID, "deeper than 256");
+    same("[\"[\\\"{\" * 300] | length", "{}", "1");
+    check(JQ_TRANSFORM, "\"[\\\"\" * 300", "{}", RESULT_OK, "[\\\"[");
+
+    free(deep);
+    free(deeper);
+}
+
+
+/* Of the printing, which recurses, nothing is left but the child's end. */
+static void
+what_is_too_deep_to_print_ends_the_child(void **state)
+{
+    struct buf  out;
+
+    (void) state;
+
+    buf_init(&out, JQ_MAX_OUTPUT);
+    assert_int_not_equal(jq_child_run(child, JQ_TRANSFORM,
+        slice_of("reduce range(30000) as $i ([]; [.])"), slice_of("{}"),
+        &out), RESULT_OK);
+    buf_cleanup(&out);
+    check(JQ_TRANSFORM, ".a", "{\"a\":5}", RESULT_OK, "5");
+}
+
+
+static void
 a_missing_child_is_unavailable(void **state)
 {
     struct jq_child  *none;
@@ -220,6 +318,9 @@ main(void)
         cmocka_unit_test(bombs_are_ended),
         cmocka_unit_test(many_programs_are_cached_and_dropped),
         cmocka_unit_test(sizes_and_encodings_are_checked),
+        cmocka_unit_test(numbers_are_doubles),
+        cmocka_unit_test(depth_is_limited),
+        cmocka_unit_test(what_is_too_deep_to_print_ends_the_child),
         cmocka_unit_test(a_missing_child_is_unavailable),
     };
 
