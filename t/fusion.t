@@ -28,7 +28,8 @@ my $peer = IDash::Peer->upstream(sub {
 });
 my $url = $peer->url;
 
-my $api = api(conf => {
+our $store;                                # fusion_mongo.t sets it
+my $api = api(store => $store, conf => {
     roles => 'drain,dispatch,api', outbound_allow => '127.0.0.0/8',
     outbound_ports => $peer->port, fusion_developer => 'dev-north',
     fusion_allow_http => 'yes', dispatch_reconcile => '1s',

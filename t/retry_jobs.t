@@ -13,19 +13,24 @@ use IDash;
 use IDash::Wait;
 use Outbound;
 
-for my $store (Outbound::stores()) {
-    subtest $store->[0] => sub { on_store($store->[1]) };
-}
+our $store;                                # retry_jobs_mongo.t sets it
+on_store();
 answers_fit_description();
 done_testing();
 
 sub on_store {
-    my ($store) = @_;
-
     my $o = Outbound->new(conf => { dispatch_lease => '2s',
         dispatch_probe => '1s' },
-        $store ? (store => $store) : ());
+        store => $store);
     my $i = $o->integration(url => $o->url('/n500/a'), is_auto_retry => \0);
+
+    # FerretDB 1 reads, then writes: of two that change a job at once both may
+    # win, and each delivery takes it long
+    if ($store) {
+        command($o, $i);
+        return;
+    }
+
     plans($o, $i);
     acts($o, $i);
     stops($o, $i);

@@ -13,26 +13,10 @@ use strict;
 use warnings;
 
 use ApiTest;
-use Exporter 'import';
 use IDash;
 use IDash::Wait;
 use Test::More;
 use Time::Local 'timegm';
-
-our @EXPORT_OK = qw(stores);
-
-# Stores that can dispatch: [name, store or undef for SQLite].
-sub stores {
-    my @stores = ([ 'sqlite', undef ]);
-
-    if ($ENV{IDASH_DISPATCH_MONGO}) {
-        require IDash::Mongo;
-        my $m = IDash::Mongo->start;
-        push @stores, [ 'mongo', $m->uri ];
-    }
-
-    return @stores;
-}
 
 sub new {
     my ($class, %opt) = @_;

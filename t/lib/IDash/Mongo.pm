@@ -9,6 +9,7 @@ use warnings;
 
 use IO::Select;
 use IO::Socket::UNIX;
+use Test::More ();
 
 use IDash::Peer;
 use IDash::Process;
@@ -29,6 +30,23 @@ sub missing {
 
 # True when MONGO_URI names a server, which is then not ours to kill.
 sub is_foreign { return ($ENV{MONGO_URI} // '') ne '' }
+
+# The whole of t/NAME.t, whose `our $store` is such a server: for files that
+# hold no more than this.
+sub rerun {
+    my ($name) = @_;
+
+    my $missing = missing();
+    Test::More::plan(skip_all => $missing) if defined $missing;
+
+    my $server = IDash::Mongo->start;
+    my $file = root_dir() . "/t/$name.t";
+
+    package main;                          # which is where it is compiled
+    our $store = $server->uri("${name}_$$");
+    do $file or die $@ || $!;
+    return $server;
+}
 
 sub start {
     my ($class) = @_;
