@@ -870,6 +870,38 @@ test_partial_pages_reach_the_end(void **state)
 }
 
 
+/* Nothing was looked at: one goes on from the start, not past the end. */
+static void
+test_a_page_without_time_begins_again(void **state)
+{
+    struct world       *w = *state;
+    struct filter       f;
+    struct store_page   p = { .limit = 1000, .deadline_us = 1 };
+    struct store_rows   rows;
+    size_t              n = 0;
+
+    docs_random(w);
+    filter_init(&f, &everybody);
+    arena_reset(&w->read);
+    assert_int_equal(store_logs_find(w->s, &f, &p, &w->read, &rows),
+        RESULT_OK);
+    n = rows.n;
+
+    if (rows.partial) {
+        p.has_after = true;
+        p.after_us = rows.searched_to_us;
+        memcpy(p.after_id, rows.searched_to_id, UUID_BYTES);
+        p.deadline_us = deadline();
+        assert_int_equal(store_logs_find(w->s, &f, &p, &w->read, &rows),
+            RESULT_OK);
+        n += rows.n;
+    }
+
+    assert_false(rows.partial);
+    assert_int_equal(n, w->n);
+}
+
+
 static void
 test_tenants_see_their_own(void **state)
 {
@@ -1625,6 +1657,7 @@ main(void)
         STORE_TEST(test_filters_mean_what_filter_match_means),
         STORE_TEST(test_pages_with_equal_times),
         STORE_TEST(test_partial_pages_reach_the_end),
+        STORE_TEST(test_a_page_without_time_begins_again),
         STORE_TEST(test_tenants_see_their_own),
         STORE_TEST(test_count_stops_at_its_cap),
         STORE_TEST(test_heatmap_equals_the_documents),
