@@ -54,8 +54,7 @@ sub failed {
     my (@ids, @fail);
     while (@fail < $n) {
         push @ids, $o->events(2 * ($n - @fail));
-        ok(wait_for(sub { !@{ get($o, '/logs?status=PENDING&limit=1')
-            ->{json}{data} } }, 60), 'all have ended');
+        ok($o->settle(60), 'all have ended');
         my %fail;
         my $path = '/logs?status=FAIL&limit=200';
         while ($path) {

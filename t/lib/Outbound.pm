@@ -219,7 +219,16 @@ sub settle {
 sub open_logs {
     my ($self) = @_;
 
-    my $r = $self->{api}->get('/logs?status=PENDING&status=RETRYING&limit=1');
+    my $path = '/logs?status=PENDING&status=RETRYING&limit=1';
+    my $r = $self->{api}->get($path);
+
+    # a slow store answers what it looked through so far
+    while ($r->{status} == 200 && $r->{json}{partial}
+        && !@{ $r->{json}{data} })
+    {
+        $r = $self->{api}->get("$path&cursor=$r->{json}{page}{next}");
+    }
+
     return $r->{status} == 200 ? scalar @{ $r->{json}{data} } : 1;
 }
 
