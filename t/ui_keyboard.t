@@ -55,7 +55,7 @@ wait_for(sub {
 $api->call('POST', '/events', json => { action_id => 3, lab_id => 11,
     refs => { bill_id => "P-$_" }, payload => { total => $_ } }) for 1 .. 6;
 
-is($front->post('/api/patients?lab=11&x=%41&token=hidden', '{"name":"bad"}',
+is($front->post('/api/patients?lab=11&x=%41&token=hidden', '{"name":"bad","n":1.0,"id":9007199254740993}',
     headers => [ [ 'Content-Type', 'application/json' ],
         [ 'X-Api-Key', 'north-key-0123456789' ] ])->{status}, 422,
     'a call of a partner fails');
@@ -72,5 +72,6 @@ my @seen = $partner->seen;
 is(scalar @seen, 12, 'the six failed deliveries were sent once more each');
 my $last = ($lims->seen)[-1];
 like($last, qr/"ok"/, 'the API got the body as it was edited');
+like($last, qr/"n": ?1\.0,\s*"id": ?9007199254740993/, 'with the numbers as they were');
 unlike($last, qr/\*\*\*|hidden/, 'no mask and no secret of the first call');
 done_testing();

@@ -135,8 +135,9 @@ async function replay(browser) {
     await page.keyboard.press("Tab");
   }
   ok(/Body/.test(await focused(page)), "Tab leads into the editor", await focused(page));
+  ok(/"n": 1\.0,[\s\S]*9007199254740993/.test(await dialog.locator(".cm-content").innerText()), "numbers stand as they were sent");
   await page.keyboard.press("Control+a");
-  await page.keyboard.type('{"name":');
+  await page.keyboard.type('{"n":1.0,"id":9007199254740993,"name":');
   ok(await waitFor(() => dialog.getByText("Review the changes").isDisabled()), "a broken body cannot be sent");
   ok(await waitFor(() => dialog.getByText(/Not valid JSON/).isVisible()), "and says so");
   await page.keyboard.type(' "ok"}');

@@ -48,12 +48,12 @@ function Confirm({ plan, close, again }: { plan: Plan; close: () => void; again:
   };
   return (
     <form className="stack" onSubmit={(e) => { e.preventDefault(); void start(); }}>
-      <dl className="facts">
+      <dl className="facts figures">
         <div><dt>Match</dt><dd className="big">{count(plan.matched)}</dd></div>
         <div><dt>Can be sent again</dt><dd className="big">{count(plan.eligible)}</dd></div>
         <div><dt>Cannot</dt><dd className="big">{count(plan.matched - plan.eligible)}</dd></div>
-        <div><dt>This plan holds until</dt><dd><Time at={plan.expires_at} /></dd></div>
-      </dl>
+        </dl>
+      <p className="muted" style={{ margin: 0 }}>This plan holds until <Time at={plan.expires_at} />.</p>
       {reasons.length > 0 ? (
         <table className="plain"><caption className="visually-hidden">Why some cannot be sent again</caption>
           <thead><tr><th scope="col">Not sent because</th><th scope="col" className="num">Count</th></tr></thead>
@@ -84,7 +84,7 @@ function Confirm({ plan, close, again }: { plan: Plan; close: () => void; again:
       <div className="row wrap">
         {plan.eligible > 0 ? <button type="submit" className="iconbtn primary" disabled={s.busy || reason.trim() === ""}>
           {`Retry ${count(plan.eligible)} to ${targetOf(plan)}`}</button> : null}
-        <button type="button" className="iconbtn" onClick={close}>Cancel</button>
+        <button type="button" className="iconbtn" onClick={close}>{plan.eligible > 0 ? "Cancel" : "Close"}</button>
         {plan.eligible > 0 && reason.trim() === "" ? <span className="muted">A reason is needed.</span> : null}
       </div>
     </form>

@@ -1,7 +1,8 @@
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useId, useState } from "react";
 import { Link } from "react-router";
-import { json, withTag } from "../api/client";
+import { json } from "../api/client";
+import { readLog } from "../api/queries";
 import type { Log, Pair, Replay } from "../api/types";
 import { prettyText, shapeOf } from "../lib/body";
 import { pairsText, syntaxFault, textPairs } from "../lib/edit";
@@ -37,7 +38,7 @@ function asText(d: Draft): string {
  */
 export default function ReplayDialog({ id, close }: { id: string; close: () => void }) {
   const q = useQuery({ queryKey: ["replay-source", id], staleTime: Infinity, gcTime: 0,
-    queryFn: ({ signal }) => withTag<Log>(`/logs/${encodeURIComponent(id)}`, { signal }) });
+    queryFn: ({ signal }) => readLog(id, signal) });
   const again = (): void => void q.refetch();
   if (!q.data) {
     return (

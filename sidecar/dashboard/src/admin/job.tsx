@@ -19,6 +19,11 @@ const STATES: Record<JobState, [string, string, string]> = {
   done: ["SUCCESS", "\u2713", "Done"], failed: ["FAIL", "\u2715", "Failed"],
 };
 
+/* The key of the command line has no name. */
+export function byWhom(j: Job): string {
+  return visibleLine(j.created_by.name || `key \u2026${j.created_by.key_id.slice(-6)}`);
+}
+
 export function JobStateMark({ state }: { state: JobState }) {
   const [s, mark, word] = STATES[state] ?? ["CANCELLED", "?", state];
   return <span className="status" data-s={s}><i aria-hidden="true">{mark}</i>{word}</span>;
@@ -97,6 +102,7 @@ export default function JobScreen() {
       {q.error ? <Failure title="Retry job" error={q.error} retry={() => void q.refetch()} /> : <Loading rows={8} />}</main>;
   }
   const under = Math.max(0, j.sent - j.succeeded - j.failed);
+  const unsent = Math.max(0, j.total - j.done - under);
   const cols: Col<JobItem>[] = [
     { head: "Original", cell: (i) => <Link className="mono" to={`/log/${i.log_id}`}>{`\u2026${i.log_id.slice(-12)}`}</Link> },
     { head: "Endpoint", cell: (i) => visibleLine(i.endpoint ?? "") },
@@ -113,8 +119,8 @@ export default function JobScreen() {
           <>
             {j.state === "running" || j.state === "queued" ? <button type="button" className="iconbtn boxed" disabled={busy} onClick={() => void act("pause")}>Pause</button> : null}
             {j.state === "paused" || j.state === "stopped" ? <button type="button" className="iconbtn primary" disabled={busy} onClick={() => void act("resume")}>{`Resume ${count(j.total - j.done)}`}</button> : null}
-            {["running", "queued", "paused", "stopped"].includes(j.state)
-              ? <button type="button" className="iconbtn danger" disabled={busy} onClick={() => void act("cancel")}>{`Cancel the ${count(Math.max(0, j.total - j.done - under))} unsent`}</button> : null}
+            {["running", "queued", "paused", "stopped"].includes(j.state) && unsent > 0
+              ? <button type="button" className="iconbtn danger" disabled={busy} onClick={() => void act("cancel")}>{`Cancel the ${count(unsent)} unsent`}</button> : null}
           </>) : null}
       </div>
       <ProblemBox problem={problem?.problem ?? null} />
@@ -122,14 +128,14 @@ export default function JobScreen() {
       {j.error ? <div className="errbox"><span className="code">{visibleLine(j.error.code)}</span> {visibleLine(j.error.message)}</div> : null}
       <section className="card stack" style={{ padding: 14, margin: "10px 0" }} aria-label="Progress">
         <Progress job={j} />
-        <dl className="facts">
-          {([["Succeeded", j.succeeded], ["Failed", j.failed], ["Skipped", j.skipped], ["Under way", under], ["Unsent", Math.max(0, j.total - j.done - under)]] as const)
+        <dl className="facts figures">
+          {([["Succeeded", j.succeeded], ["Failed", j.failed], ["Skipped", j.skipped], ["Under way", under], ["Unsent", unsent]] as const)
             .map(([k, n]) => <div key={k}><dt>{k}</dt><dd className="big">{count(n)}</dd></div>)}
           <div><dt>{j.ended_at ? "Ended" : "Ends about"}</dt><dd><Time at={j.ended_at ?? j.eta} /></dd></div>
         </dl>
         <dl className="facts">
           <div><dt>Reason</dt><dd>{visibleLine(j.reason)}</dd></div>
-          <div><dt>By</dt><dd>{visibleLine(j.created_by?.name ?? "")}</dd></div>
+          <div><dt>By</dt><dd>{byWhom(j)}</dd></div>
           <div><dt>Started</dt><dd><Time at={j.started_at ?? j.created_at} /></dd></div>
           <div><dt>Rate</dt><dd>{j.rate_per_s} a second, {j.stop_after_consecutive_failures === 0 ? "never stops by itself" : `stops after ${j.stop_after_consecutive_failures} failures in a row`}</dd></div>
           <div style={{ gridColumn: "1 / -1" }}><dt>What was selected</dt><dd className="mono">{visibleLine(decodeURIComponent(j.filter.replace(/\+/g, " ")))}</dd></div>

@@ -3,7 +3,7 @@ import type { Job } from "../api/types";
 import { visibleLine } from "../lib/escape";
 import { count } from "../lib/numbers";
 import { Time } from "../ui/parts";
-import { JobStateMark, Progress } from "./job";
+import { byWhom, JobStateMark, Progress } from "./job";
 import { List, type Col } from "./table";
 
 /* Batches that were retried, newest first. */
@@ -15,7 +15,7 @@ export default function JobsScreen() {
     { head: "Succeeded", num: true, cell: (j) => count(j.succeeded) },
     { head: "Failed", num: true, cell: (j) => count(j.failed) },
     { head: "Skipped", num: true, cell: (j) => count(j.skipped) },
-    { head: "By", cell: (j) => visibleLine(j.created_by?.name ?? "") },
+    { head: "By", cell: (j) => byWhom(j) },
     { head: "Reason", cell: (j) => visibleLine(j.reason) },
   ];
   return (

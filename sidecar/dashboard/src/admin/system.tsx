@@ -30,7 +30,7 @@ export default function SystemScreen() {
             : s.alerts.map((a) => (
               <div className="errbox" role="alert" key={a.code}><span className="code">{visibleLine(a.code)}</span> {visibleLine(a.detail)}{" "}
                 {a.code === "dead_letters" ? <Link to="/dead-letters">Look at them</Link> : null}</div>))}
-          <div className="split">
+          <div className="split small">
             <Box title="Store" up={s.store.up} facts={[
               ["Kind", s.store.kind], ["Logs", s.store.logs === undefined ? "unknown" : count(s.store.logs)],
               ["Size", bytesText(s.store.bytes)], ["Oldest log", s.store.oldest_at ? <Time at={s.store.oldest_at} /> : "\u2013"],

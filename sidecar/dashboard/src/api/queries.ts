@@ -64,14 +64,18 @@ function keepRaw(text: string, path: (string | number)[], of: { request: Body; r
   }
 }
 
+/* A log whole, JSON bodies as they were sent: 1.0 stays 1.0, and 2^60 exact. */
+export async function readLog(id: string, signal: AbortSignal): Promise<{ data: Log; etag: string | null }> {
+  const r = await request(`/logs/${encodeURIComponent(id)}`, { signal });
+  const text = await r.text();
+  const data = JSON.parse(text) as Log;
+  keepRaw(text, [], data);
+  return { data, etag: r.headers.get("etag") };
+}
+
 export function useLog(id: string | null) {
   return useQuery({ queryKey: ["log", id], enabled: id !== null, staleTime: 5_000,
-    queryFn: async ({ signal }) => {
-      const text = await (await request(`/logs/${encodeURIComponent(id!)}`, { signal })).text();
-      const log = JSON.parse(text) as Log;
-      keepRaw(text, [], log);
-      return log;
-    } });
+    queryFn: async ({ signal }) => (await readLog(id!, signal)).data });
 }
 
 export function useAttempts(id: string, enabled: boolean) {

@@ -77,14 +77,14 @@ function Plot({ kind, data, points, onZoom, when }: {
       ticks: { show: false }, font: "11px system-ui, sans-serif" };
     const bars = uPlot.paths.bars!({ size: [0.82, 40], align: 1 });
     const opts: uPlot.Options = {
-      width: el.clientWidth || 380, height: 92, padding: [6, 6, 0, 0],
+      width: el.clientWidth || 380, height: 96, padding: [6, 20, 0, 0],
       tzDate: (ts) => uPlot.tzDate(new Date(ts * 1000), zone),
       legend: { show: false },
       cursor: { y: false, drag: { x: true, y: false, setScale: false }, points: { show: kind === "latency", size: 5 } },
       scales: { x: { time: true, range: () => [Date.parse(data.from) / 1000, Date.parse(data.to) / 1000] },
         y: { range: (_u, _min, max) => [0, Math.max(1, max * 1.1)] } },
       axes: [
-        { ...axis, size: 20, gap: 2, space: 70, grid: { show: false },
+        { ...axis, size: 24, gap: 6, space: 70, grid: { show: false },
           values: (_u, ts) => ts.map((t) => step >= 43200 || minuteText(t * 1000, zone) === "00:00"
             ? dayText(t * 1000, zone).replace(/^\w+,? /, "") : minuteText(t * 1000, zone)) },
         { ...axis, size: 48, gap: 4, space: 26,
