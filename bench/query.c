@@ -475,7 +475,7 @@ main(int argc, char **argv)
     w.n = argc > 1 ? strtoll(argv[1], NULL, 10) : 1000000;
 
     if (w.n < 1000 || (!keep && mkdtemp(dir) == NULL)) {
-        fprintf(stderr, "usage: query [logs, at least 1000] [file]\n");
+        fprintf(stderr, "usage: query [logs, at least 1000] [file [fill]]\n");
         return 2;
     }
 
@@ -502,7 +502,10 @@ main(int argc, char **argv)
     }
 
     roll(&w);
-    run(&w);
+    if (argc < 4) {
+        run(&w);
+    }
+
     store_close(w.s);
     arena_cleanup(&w.arena);
 

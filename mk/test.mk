@@ -127,7 +127,7 @@ bench-build: all tools $(BENCH)
 
 bench:
 	mk/packages build run test memcheck bench
-	$(MAKE) bench-build
+	$(MAKE) bench-build $(if $(B),$(if $(filter dashboard,$(B)),ui),ui)
 	@echo '# name value unit limit ratio verdict'
 	@set -e; for b in $(if $(B),bench/$(B).pl,$(wildcard bench/*.pl)); do \
 	    IDASH_BUILD=$(BUILD) perl $$b; \

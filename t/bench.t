@@ -9,6 +9,7 @@ use Test::More;
 use lib 't/lib';
 use IDash;
 use IDash::Mongo;
+use IDash::Web;
 
 my @modes = qw(up refused hole oom);
 my @sizes = qw(0k 1k 16k 64k);
@@ -49,6 +50,9 @@ my %names = (
             two_labs many q slow)),
         qw(heatmap heatmap_lab rss),
     ],
+    dashboard => [ IDash::Web::missing() ? () : (qw(first_load chunk),
+        (map { ("paint.$_", "rows.$_", "heatmap.$_") } qw(plain slow)),
+        qw(filter scroll scroll_task dom_rows)) ],
 );
 push @{ $names{drain} }, qw(mongo.insert mongo.insert_cpu)
     if grep { $_ eq 'mongo' } @{ $names{drain} };

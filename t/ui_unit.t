@@ -3,7 +3,6 @@
 use strict;
 use warnings;
 
-use Compress::Zlib;
 use lib 't/lib';
 use IDash::Wait;
 use IDash::Web;
@@ -25,34 +24,12 @@ cmp_ok($report->{numTotalTests} || 0, '>=', 20, 'not a few of them');
 
 # -- budget (guide of the dashboard, section 12) -------------------------------
 
-my $built = "$root/build/dashboard";
-my $manifest = from_json(read_file("$built/manifest.json"));
-
-sub gzip_kb {
-    my ($file) = @_;
-    return length(Compress::Zlib::memGzip(read_file("$built/$file"))) / 1000;
-}
-
-my (%first, @todo);
-@todo = grep { $manifest->{$_}{isEntry} } keys %$manifest;
-while (my $name = shift @todo) {
-    my $m = $manifest->{$name};
-    next if $first{$name}++;
-    push @todo, @{ $m->{imports} || [] };
-}
-my ($sum, %seen) = (0);
-for my $m (map { $manifest->{$_} } keys %first) {
-    $sum += gzip_kb($_) for grep { !$seen{$_}++ } $m->{file}, @{ $m->{css} || [] };
-}
-figure('ui.first_load', sprintf('%.1f', $sum), 'kB');
-cmp_ok($sum, '>', 50, 'the first load is counted');
-cmp_ok($sum, '<=', 260, 'the first load keeps to 260 kB gzip');
-
-for my $m (sort { $a->{file} cmp $b->{file} } grep { $_->{isDynamicEntry} }
-    values %$manifest)
-{
-    my $kb = gzip_kb($m->{file});
-    cmp_ok($kb, '<=', 200, "$m->{file} keeps to 200 kB gzip");
+my $sizes = IDash::Web::sizes();
+figure('ui.first_load', sprintf('%.1f', $sizes->{first}), 'kB');
+cmp_ok($sizes->{first}, '>', 50, 'the first load is counted');
+cmp_ok($sizes->{first}, '<=', 260, 'the first load keeps to 260 kB gzip');
+for my $file (sort keys %{ $sizes->{chunks} }) {
+    cmp_ok($sizes->{chunks}{$file}, '<=', 200, "$file keeps to 200 kB gzip");
 }
 
 my $package = from_json(read_file("$root/sidecar/dashboard/package.json"));

@@ -117,7 +117,9 @@ export async function open(browser, path, { key = KEY, dark = false, width = 128
       throw new Error(`login: ${r.status()} ${await r.text()}`);
     }
   }
-  record(ctx);
+  if (process.env.IDASH_SEEN) {
+    record(ctx);
+  }
   const page = await ctx.newPage();
   page.setDefaultTimeout(15_000);
   watch.on(page);

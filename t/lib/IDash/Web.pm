@@ -8,21 +8,49 @@ use strict;
 use warnings;
 
 use ApiTest ();
+use Compress::Zlib ();
 use IDash;
 use IDash::Wait;
 use Test::More;
 
 # Says why web tests cannot run here; in CI that is a failure, else a skip.
 sub needed {
-    my $why = $ENV{IDASH_SANITIZE} ? 'the sanitizer run leaves the web out'
-        : !chromium() ? 'no chromium'
-        : !-f root_dir() . '/build/dashboard/index.html' ? 'make ui first'
-        : undef;
+    my $why = missing();
     return if !$why;
 
     die "$why\n" if $ENV{CI} && !$ENV{IDASH_SANITIZE};
     plan skip_all => $why;
     return;
+}
+
+sub missing {
+    return $ENV{IDASH_SANITIZE} ? 'the sanitizer run leaves the web out'
+        : !chromium() ? 'no chromium'
+        : !-f root_dir() . '/build/dashboard/index.html' ? 'make ui first'
+        : undef;
+}
+
+# What the built page weighs, in kB of gzip: { first => what each visit loads,
+# chunks => { file => kB } of what is loaded when it is needed }.
+sub sizes {
+    my $built = root_dir() . '/build/dashboard';
+    my $manifest = from_json(read_file("$built/manifest.json"));
+    my $kb = sub {
+        return length(Compress::Zlib::memGzip(read_file("$built/$_[0]"))) / 1000;
+    };
+
+    my (%first, %seen, @todo);
+    @todo = grep { $manifest->{$_}{isEntry} } keys %$manifest;
+    while (my $name = shift @todo) {
+        push @todo, @{ $manifest->{$name}{imports} || [] } if !$first{$name}++;
+    }
+
+    my $sum = 0;
+    for my $m (map { $manifest->{$_} } keys %first) {
+        $sum += $kb->($_) for grep { !$seen{$_}++ } $m->{file}, @{ $m->{css} || [] };
+    }
+    return { first => $sum, chunks => { map { $_->{file} => $kb->($_->{file}) }
+        grep { $_->{isDynamicEntry} } values %$manifest } };
 }
 
 sub chromium {
@@ -32,12 +60,13 @@ sub chromium {
     return;
 }
 
-# start(conf => {..}, redis => .., server => "more of nginx' server{}",
+# start(conf => {..}, redis => .., store => .., server => "more of nginx' server{}",
 #     proxy => 1: a fault proxy between nginx and integrationd)
 sub start {
     my ($class, %opt) = @_;
 
-    my $api = ApiTest::api($opt{redis} ? (redis => $opt{redis}) : (), conf => { roles => 'drain,dispatch,api',
+    my $api = ApiTest::api((map { $opt{$_} ? ($_ => $opt{$_}) : () } qw(redis store)),
+        conf => { roles => 'drain,dispatch,api',
         retention_ok => '3650d', retention_fail => '3650d',
         %{ $opt{conf} || {} } });
     my $dir = IDash::Process::dir('web');
@@ -64,6 +93,13 @@ sub api { return $_[0]{api} }
 sub fault { return $_[0]{proxy} }
 sub url { return 'http://' . $_[0]{nginx}->addr }
 
+# What a script has to know of us, as its environment.
+sub about {
+    my ($self) = @_;
+    return (IDASH_URL => $self->url, IDASH_KEY => $self->{api}{admin},
+        IDASH_CHROMIUM => chromium());
+}
+
 # Runs t/ui/NAME.mjs; each of its TAP lines is one of ours.  What the browser
 # asked and was answered is then held against sidecar/openapi.yaml.  A line
 # "# do WORD" of the script calls on => { WORD => sub }.
@@ -73,9 +109,8 @@ sub drive {
     my $on = delete $env{on};
 
     my $root = root_dir();
-    local $ENV{IDASH_URL} = $self->url;
-    local $ENV{IDASH_KEY} = $self->{api}{admin};
-    local $ENV{IDASH_CHROMIUM} = chromium();
+    my %about = $self->about;
+    local @ENV{ keys %about } = values %about;
     local $ENV{IDASH_SHOTS} = $ENV{IDASH_SHOTS} // '';
     local $ENV{IDASH_SEEN} = IDash::Process::dir('traffic') . "/$name";
     local @ENV{ keys %env } = values %env;
