@@ -17,6 +17,7 @@
 
 #define SAMPLE_US     (INT64_C(10) * 1000000)
 #define COUNT_US      (INT64_C(2) * 1000000)
+#define SAMPLES       5
 #define TICK_US       (INT64_C(1) * 1000000)
 #define PAGE          1000
 #define HEALTH_PARTS  100                  /* looks in dispatch_give_up */
@@ -35,33 +36,51 @@ struct keeper {
 
 /* -- time ---------------------------------------------------------------- */
 
-static void
-sample_clock(struct keeper *k)
+/* Their time minus ours, at least: they looked before their answer came. */
+static bool
+sample_offset(struct redis *r, int64_t *offset_us)
 {
     const char  *argv[] = { "TIME" };
     redisReply  *reply;
-    int64_t      now = clock_wall_us(), theirs;
+    bool         ok;
 
-    if (redis_context(k->d->keep_redis) == NULL) {
-        return;
+    if (redis_context(r) == NULL) {
+        return false;
     }
 
-    reply = redis_argv(k->d->keep_redis, 1, argv, NULL);
+    reply = redis_argv(r, 1, argv, NULL);
+    ok = reply != NULL && reply->type == REDIS_REPLY_ARRAY
+         && reply->elements == 2 && reply->element[0]->str != NULL
+         && reply->element[1]->str != NULL;
 
-    if (reply != NULL && reply->type == REDIS_REPLY_ARRAY
-        && reply->elements == 2 && reply->element[0]->str != NULL
-        && reply->element[1]->str != NULL)
-    {
-        theirs = strtoll(reply->element[0]->str, NULL, 10) * 1000000
-                 + strtoll(reply->element[1]->str, NULL, 10);
-
-        /* half the round trip has passed since they looked */
-        atomic_store(&k->d->offset_us,
-            theirs - (now + (clock_wall_us() - now) / 2));
-        k->sampled_us = clock_mono_us();
+    if (ok) {
+        *offset_us = strtoll(reply->element[0]->str, NULL, 10) * 1000000
+                     + strtoll(reply->element[1]->str, NULL, 10)
+                     - clock_wall_us();
     }
 
     freeReplyObject(reply);
+    return ok;
+}
+
+
+/* The best of a few: by none of them is anything sent before its time, however
+ * slow an answer was. */
+static void
+sample_clock(struct keeper *k)
+{
+    int64_t  best = INT64_MIN, offset;
+
+    for (int i = 0; i < SAMPLES; i++) {
+        if (!sample_offset(k->d->keep_redis, &offset)) {
+            return;
+        }
+
+        best = offset > best ? offset : best;
+    }
+
+    atomic_store(&k->d->offset_us, best);
+    k->sampled_us = clock_mono_us();
 }
 
 
