@@ -16,7 +16,7 @@
 #define PACK_RAW        0
 #define PACK_ZSTD       1
 #define PACK_LEVEL      1
-#define PACK_SMALL      64                 /* not worth a frame */
+#define PACK_SMALL      256                /* not worth a frame */
 #define PACK_KEEP       (1024 * 1024)      /* a larger scratch is given back */
 
 struct pack_context {
@@ -34,6 +34,11 @@ struct unpack {
     const uint8_t  *p, *end;
     bool            bad;
 };
+
+/* What a thread unpacks with: made once, it is larger than most bodies. */
+static pthread_key_t    unpack_key;
+static pthread_once_t   unpack_once = PTHREAD_ONCE_INIT;
+static bool             unpack_keyed;
 
 
 enum result
@@ -409,13 +414,54 @@ sqlite_pack_body(struct store_sqlite *s, const struct logdoc *d,
 }
 
 
+static void
+unpack_free(void *zstd)
+{
+    (void) ZSTD_freeDCtx(zstd);
+}
+
+
+static void
+unpack_make_key(void)
+{
+    unpack_keyed = pthread_key_create(&unpack_key, unpack_free) == 0;
+}
+
+
+/* This thread's, or NULL. */
+static ZSTD_DCtx *
+unpack_context(void)
+{
+    ZSTD_DCtx  *zstd;
+
+    (void) pthread_once(&unpack_once, unpack_make_key);
+    zstd = unpack_keyed ? pthread_getspecific(unpack_key) : NULL;
+
+    if (zstd == NULL && unpack_keyed) {
+        zstd = ZSTD_createDCtx();
+
+        if (pthread_setspecific(unpack_key, zstd) != 0) {
+            (void) ZSTD_freeDCtx(zstd);
+            zstd = NULL;
+        }
+    }
+
+    return zstd;
+}
+
+
 /* The plain bytes of a body blob whose lengths have been read. */
 static enum result
 body_plain(struct unpack *u, bool packed, size_t total, struct arena *a,
     const char **out)
 {
-    char    *p;
-    size_t   n;
+    ZSTD_DCtx  *zstd = packed ? unpack_context() : NULL;
+    char       *p;
+    size_t      n;
+
+    if (packed && zstd == NULL) {
+        return RESULT_MEMORY;
+    }
 
     p = arena_alloc(a, total + 1);
     if (p == NULL) {
@@ -423,7 +469,8 @@ body_plain(struct unpack *u, bool packed, size_t total, struct arena *a,
     }
 
     if (packed) {
-        n = ZSTD_decompress(p, total, u->p, (size_t) (u->end - u->p));
+        n = ZSTD_decompressDCtx(zstd, p, total, u->p,
+            (size_t) (u->end - u->p));
 
     } else {
         n = (size_t) (u->end - u->p);
