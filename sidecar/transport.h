@@ -91,7 +91,8 @@ struct transport_config {
 
 /*
  * Called once for each submitted send, in the transport's own thread: hand it
- * to another thread and return; do not block, do not submit from here.
+ * to another thread and return; do not block.  Submitting from here is fine: the
+ * thread begins it when it returns.
  */
 typedef void (*transport_done)(void *arg, struct send *s);
 
