@@ -25,7 +25,9 @@ my $seconds = quick(10, 1);
 open my $null, '>', '/dev/null' or die "/dev/null: $!\n";
 Test::More->builder->output($null);
 
-my $o = Outbound->new(conf => { dispatch_in_flight => 512 });
+# a thread for each poster: it waits for its event to be on disk
+my $o = Outbound->new(conf => { dispatch_in_flight => 512,
+    api_threads => $POSTERS });
 $o->integration(url => $o->url('/ok/latency'), concurrency => 64);
 
 # One of the posters: its share of the rate, open loop.
