@@ -57,6 +57,9 @@ export default function Charts({ data, table, onZoom }: {
   );
 }
 
+/* Steps of a scale of counts. */
+const WHOLE = Array.from({ length: 10 }, (_, i) => [1, 2, 5].map((n) => n * 10 ** i)).flat();
+
 function Plot({ kind, data, points, onZoom, when }: {
   kind: "volume" | "latency"; data: Summary; points: Point[];
   onZoom: (from: number, to: number) => void; when: (t: number) => string;
@@ -87,7 +90,7 @@ function Plot({ kind, data, points, onZoom, when }: {
         { ...axis, size: 24, gap: 6, space: 70, grid: { show: false },
           values: (_u, ts) => ts.map((t) => step >= 43200 || minuteText(t * 1000, zone) === "00:00"
             ? dayText(t * 1000, zone).replace(/^\w+,? /, "") : minuteText(t * 1000, zone)) },
-        { ...axis, size: 48, gap: 4, space: 26,
+        { ...axis, size: 48, gap: 4, space: 26, ...(kind === "volume" ? { incrs: WHOLE } : {}),
           values: (_u, vs) => vs.map((v) => kind === "volume" ? short(v) : millis(v).replace(".0 ", " ")) },
       ],
       series: kind === "volume" ? [{},
