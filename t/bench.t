@@ -70,7 +70,7 @@ $ENV{QUICK} = 1;
 $ENV{IDASH_BUILD} = build_dir();
 
 for my $bench (sort keys %names) {
-    my $out = `$^X '$root/bench/$bench.pl' 2>&1`;
+    my $out = `timeout 300 $^X '$root/bench/$bench.pl' 2>&1`;
 
     is($?, 0, "$bench: ends well") or diag $out;
 
