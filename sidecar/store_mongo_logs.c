@@ -423,18 +423,18 @@ page_reset(struct page *p)
 
     out->n = 0;
 
-    /* no bound: from before all logs, or from behind them, clocks differing */
-    if (out->searched_to_us == LOGDOC_NONE) {
-        out->searched_to_us = at->ascending ? 0
-                              : clock_wall_us() + HEATMAP_DAY_US;
-    }
-
     if (at->has_after) {
         searched_nothing(p);
 
     } else {
         out->searched_to_us = at->ascending ? p->f->from_us : p->f->to_us;
         memset(out->searched_to_id, 0, UUID_BYTES);
+    }
+
+    /* no bound: from before all logs, or from behind them, clocks differing */
+    if (out->searched_to_us == LOGDOC_NONE) {
+        out->searched_to_us = at->ascending ? 0
+                              : clock_wall_us() + HEATMAP_DAY_US;
     }
 }
 
