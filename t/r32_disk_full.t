@@ -6,7 +6,6 @@ use strict;
 use warnings;
 
 use Test::More;
-use Time::HiRes qw(sleep);
 
 use lib 't/lib';
 use IDash;
@@ -14,23 +13,14 @@ use Oracle;
 
 my $back = 0;
 
-# Whether CODE's count stands still.
-sub still {
-    my ($code) = @_;
-
-    return wait_for(sub {
-        my $count = $code->();
-        sleep 0.3;
-        return $code->() == $count;
-    });
-}
-
 # Redis goes, the disk fills; room comes back, and is used; then Redis.
 sub storm {
     my ($name, $nginx, $redis, $fill, $room) = @_;
 
     my $o = Oracle->new(name => 'r32', redis => $redis, nginx => $nginx);
-    my @workers = $nginx->workers;
+    my @workers;
+    ok(wait_for(sub { @workers = $nginx->workers; @workers == 2 }),
+        "$name: two workers");
     my $part = Oracle::scale(20_000);
 
     $redis->stop;
@@ -49,7 +39,9 @@ sub storm {
     ok(wait_for(sub {
         $nginx->status->{spooled} > $full->{spooled}
     }, 20), "$name: with room the spool takes records again");
-    still(sub { $nginx->status->{spooled} });
+    # each worker looks for itself: until the last of them has emptied its ring
+    ok(wait_for(sub { $nginx->status->{queued} == 0 }, 20),
+        "$name: and all that waited");
 
     $sum = $o->load(rate => 500, count => $part / 4)->finish;
     is($sum->{failed} + $sum->{unfinished}, 0, "$name: no request failed");

@@ -142,6 +142,11 @@ export async function quiet(t, name) {
 }
 
 export async function axe(page, name) {
+  // what is dimmed while its successor is fetched is judged when that is there
+  if (await page.locator(".stale").count() > 0) {
+    await waitFor(async () => await page.locator(".stale").count() === 0);
+    await sleep(200);
+  }
   await page.evaluate(axeSource);
   const r = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
   const text = r.violations.map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((x) => `${x.html.slice(0, 160)}\n    ${x.failureSummary?.split("\n")[1] ?? ""}`).join("\n  ")}`);
