@@ -293,30 +293,38 @@ tell(struct dispatch *d, struct chunk *c)
 
 /* -- a chunk ------------------------------------------------------------- */
 
-/* Until it is written or the process ends: the lease is the last resort. */
+/* The store is away: wait, and try again; false when the lease ends or we do,
+ * which is the last resort. */
+static bool
+store_wait(const struct dispatch *d, int64_t until_us)
+{
+    const struct timespec  nap = { 0, AWAY_US * 1000 };
+
+    if (clock_mono_us() >= until_us || d->ending) {
+        return false;
+    }
+
+    (void) nanosleep(&nap, NULL);
+    return true;
+}
+
+
 static bool
 write_all(struct dispatch *d, struct store_finish *f, size_t n)
 {
-    const struct timespec  nap = { 0, AWAY_US * 1000 };
     int64_t      until = clock_mono_us() + d->config->dispatch_lease_us;
     enum result  r;
 
-    for ( ;; ) {
-        r = store_finish(d->store, f, n);
-
-        if (r == RESULT_OK) {
-            return true;
-        }
-
+    while ((r = store_finish(d->store, f, n)) != RESULT_OK) {
         log_rate(LOG_WARN, "dispatch", "outcomes wait for the store: %s",
             result_text(r));
 
-        if (clock_mono_us() >= until || d->ending) {
+        if (!store_wait(d, until)) {
             return false;
         }
-
-        (void) nanosleep(&nap, NULL);
     }
+
+    return true;
 }
 
 
@@ -456,21 +464,12 @@ chunk_fill(struct chunk *c, struct delivery *const *list)
 static void
 disable_gone(struct dispatch *d, const struct delivery *x)
 {
-    const struct timespec  nap = { 0, AWAY_US * 1000 };
     int64_t      until = clock_mono_us() + d->config->dispatch_lease_us;
     enum result  r;
 
-    for ( ;; ) {
+    do {
         r = integration_disable(d->store, x->integration->id, "gone");
-
-        if (r == RESULT_OK || r == RESULT_NOT_FOUND
-            || clock_mono_us() >= until || d->ending)
-        {
-            break;
-        }
-
-        (void) nanosleep(&nap, NULL);
-    }
+    } while (r != RESULT_OK && r != RESULT_NOT_FOUND && store_wait(d, until));
 
     log_write(LOG_WARN, "dispatch", "integration %.*s answered 410 and is %s",
         SLICE_ARG(x->integration->id), r == RESULT_OK ? "disabled"
