@@ -61,6 +61,9 @@ $(BUILD)/integrationd-jq: sidecar/jq_main.c sidecar/jq_wire.h | $(BUILD)/obj
 $(BUILD)/obj/%.o: sidecar/%.c | $(BUILD)/obj
 	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
 
+# the assembler reads the program
+$(BUILD)/obj/hl7_map.o: sidecar/hl7_map.jq
+
 $(BUILD)/obj/%.o: ngx_module/%.c | $(BUILD)/obj
 	$(CC) $(ALL_CFLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
 

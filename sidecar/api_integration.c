@@ -194,7 +194,7 @@ out:
 /* One program over the sample: adds its result or message to OUT. */
 static bool
 trial(struct api_call *c, struct events *events, json_t *out,
-    const char *name, enum jq_mode mode, const char *program,
+    const char *name, enum jq_mode mode, struct slice program,
     struct slice sample)
 {
     struct buf   buf;
@@ -202,7 +202,7 @@ trial(struct api_call *c, struct events *events, json_t *out,
     enum result  r;
 
     buf_init(&buf, JQ_MAX_OUTPUT);
-    r = jq_child_run(events_jq(events), mode, slice_of(program), sample, &buf);
+    r = jq_child_run(events_jq(events), mode, program, sample, &buf);
 
     if (r == RESULT_UNAVAILABLE) {
         buf_cleanup(&buf);
@@ -226,6 +226,8 @@ api_integration_test(struct api_call *c)
     struct store_doc   d;
     struct events     *events;
     json_t            *body = NULL, *ask = NULL, *event, *out = json_object();
+    struct integration *i = NULL;
+    struct slice       program;
     const char        *filter, *transform;
     char              *sample = NULL, *text = NULL;
     bool               ok = true;
@@ -250,7 +252,9 @@ api_integration_test(struct api_call *c)
         json_object_get(ask, "transform") != NULL ? ask : body, "transform"));
     sample = json_dumps(event, JSON_COMPACT);
 
-    if (sample == NULL || out == NULL) {
+    if (sample == NULL || out == NULL
+        || integration_load(&d, &i) != RESULT_OK)
+    {
         (void) api_problem_result(c, RESULT_MEMORY);
         goto out;
     }
@@ -258,12 +262,15 @@ api_integration_test(struct api_call *c)
     events = outbound_take(c->env->outbound);
 
     if (filter != NULL && filter[0] != '\0') {
-        ok = trial(c, events, out, "filter", JQ_FILTER, filter,
-            slice_of(sample));
+        ok = trial(c, events, out, "filter", JQ_FILTER,
+            slice_of(filter), slice_of(sample));
     }
 
-    if (ok && transform != NULL && transform[0] != '\0') {
-        ok = trial(c, events, out, "transform", JQ_TRANSFORM, transform,
+    program = integration_program(i,
+        transform == NULL ? SLICE_LIT("") : slice_of(transform), event);
+
+    if (ok && program.n > 0) {
+        ok = trial(c, events, out, "transform", JQ_TRANSFORM, program,
             slice_of(sample));
 
     } else if (ok) {
@@ -282,6 +289,7 @@ api_integration_test(struct api_call *c)
 
 out:
 
+    integration_free(i);
     free(text);
     free(sample);
     json_decref(out);

@@ -132,7 +132,7 @@ static enum result
 prepare(struct accepting *x, const struct integration *i, struct logdoc *d,
     bool planned, bool *wanted)
 {
-    struct slice  text;
+    struct slice  text, program;
     enum result   r = RESULT_OK;
 
     *wanted = true;
@@ -145,9 +145,10 @@ prepare(struct accepting *x, const struct integration *i, struct logdoc *d,
 
     if (r == RESULT_OK && *wanted) {
         text = x->payload;
+        program = integration_program(i, i->transform, x->root);
 
-        if (i->transform.n > 0) {
-            r = run_program(x, JQ_TRANSFORM, i->transform, &text);
+        if (program.n > 0) {
+            r = run_program(x, JQ_TRANSFORM, program, &text);
         }
     }
 

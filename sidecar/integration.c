@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "hl7_map.h"
 #include "http_outcome.h"
 #include "jq_child.h"
 #include "log.h"
@@ -54,7 +55,7 @@ static const struct field  fields[] = {
         "jq over the event; false, null or nothing: not for this one." },
     { "transform", F_JQ, AT(transform), 0, JQ_MAX_PROGRAM, "", NULL,
         "jq over the event with one output, the payload; its numbers are doubles, "
-        "long ids go as text.  Empty: as it came." },
+        "long ids go as text.  Empty: as it came; mllp: the message of its action." },
     { "priority", F_INT, AT(priority), 0, 2, "1", NULL,
         "2 HIGH, 1 MODERATE, 0 LOW, where the event says nothing." },
     { "ordered", F_BOOL, AT(ordered), 0, 0, "false", NULL,
@@ -990,6 +991,20 @@ load_schedule(struct integration *i)
                               || (i->on_fail == ON_FAIL_AUTO
                                   && i->transport == INTEGRATION_HTTP));
 }
+
+
+struct slice
+integration_program(const struct integration *i, struct slice transform,
+    const json_t *event)
+{
+    const json_t  *payload = json_object_get(event, "payload");
+    bool           message = json_is_array(json_object_get(payload,
+        "segments"));
+
+    return transform.n == 0 && i->transport == INTEGRATION_MLLP && !i->hl7_raw
+        && !message ? hl7_map() : transform;
+}
+
 
 
 enum result

@@ -114,6 +114,11 @@ must_check enum result integration_load(const struct store_doc *d,
     struct integration **out);
 void integration_free(struct integration *i);
 
+/* What makes the payload of EVENT: TRANSFORM, else hl7_map() over mllp unless
+ * the payload is a message already, else nothing: it goes as it came. */
+struct slice integration_program(const struct integration *i,
+    struct slice transform, const json_t *event);
+
 /* Makes a send of a claimed log: opens secrets, signs nothing yet. */
 must_check enum result integration_send(const struct integration *i,
     const struct secret *secret, const struct logdoc *d, struct send **out,

@@ -4,7 +4,6 @@
 use strict;
 use warnings;
 
-use Fcntl ':flock';
 use IPC::Open2;
 use MIME::Base64;
 use Test::More;
@@ -14,30 +13,8 @@ use IDash;
 use IDash::Wait;
 use Outbound;
 
-my $venv = root_dir() . '/build/sign_peers';
-my $version = 'standardwebhooks==1.0.0';
-
-# A virtual environment of its own; what is there costs no network.
-sub install {
-    my $stamp = "$venv/" . $version =~ tr/a-zA-Z0-9./_/cr;
-    return if -e $stamp;
-
-    system('mkdir', '-p', $venv);
-    open my $lock, '>', "$venv.lock" or die "$venv.lock: $!";
-    flock $lock, LOCK_EX;
-    return if -e $stamp;
-
-    my $log = test_dir() . '/pip.log';
-    system("{ /usr/bin/python3 -m venv '$venv' && '$venv/bin/pip' install"
-        . " --no-deps --disable-pip-version-check '$version'; }"
-        . " >'$log' 2>&1") == 0
-        or BAIL_OUT("$version cannot be installed:\n" . slurp_tail($log, 9));
-    write_file($stamp, '');
-    return;
-}
-
-install();
-my $judge = open2(my $out, my $in, "$venv/bin/python3",
+my $judge = open2(my $out, my $in,
+    python_with('sign_peers', 'standardwebhooks==1.0.0'),
     root_dir() . '/t/sign_peers.py');
 $in->autoflush(1);
 
