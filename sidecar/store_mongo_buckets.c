@@ -149,7 +149,10 @@ marker_slots(bson_t *set, const struct logdoc *docs, size_t n)
     bson_append_array_begin(set, "slots", 5, &list);
 
     for (size_t i = 0; i < n; i++) {
-        if (heatmap_count_of(&docs[i]) == HEATMAP_NOT_COUNTED) {
+        /* one without a start will be refused */
+        if (docs[i].started_us == LOGDOC_NONE
+            || heatmap_count_of(&docs[i]) == HEATMAP_NOT_COUNTED)
+        {
             continue;
         }
 
