@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -21,6 +22,7 @@
 #define SERVER_LOOPS         2
 #define SERVER_QUEUE         512           /* requests that wait for a thread */
 #define SERVER_IDLE_S        10
+#define SERVER_BYE_US        1000000       /* for the last of event streams */
 #define SERVER_MEMORY        (20 * 1024)   /* of a connection */
 #define SERVER_READ_US       30000000      /* a whole request, at most */
 #define SERVER_DISCARD       (4 * 1024 * 1024)
@@ -387,6 +389,28 @@ http_server_port(const struct http_server *s)
 }
 
 
+/* Ended streams are written out, unless their clients do not read. */
+static void
+wait_for_events(struct http_server *s)
+{
+    struct timespec  nap = { 0, 5000000 };
+    bool             some = true;
+
+    for (int64_t end = clock_mono_us() + SERVER_BYE_US;
+         some && clock_mono_us() < end; )
+    {
+        (void) pthread_mutex_lock(&s->mutex);
+        some = s->events != NULL;
+        (void) pthread_mutex_unlock(&s->mutex);
+
+        if (some) {
+            (void) nanosleep(&nap, NULL);
+        }
+    }
+}
+
+
+
 void
 http_server_stop(struct http_server *s)
 {
@@ -406,6 +430,7 @@ http_server_stop(struct http_server *s)
     }
     (void) pthread_mutex_unlock(&s->mutex);
 
+    wait_for_events(s);
     MHD_stop_daemon(s->daemon);
     server_free(s);
 }
