@@ -26,9 +26,12 @@ def list: if . == null then [] elif type == "array" then . else [.] end;
 
 def evn($trigger): ["EVN", $trigger, now_ts];
 
-def pid($e): ($e.payload.patient // {}) as $p | ["PID", "1", null,
+def pid($e): ($e.payload.patient // {}) as $p
+    | ($p.family // ($p.name | if type == "object" then .family elif type == "string" then . else null end)
+        // error("payload.patient: a family name is needed (PID-5)")) as $family
+    | ["PID", "1", null,
     ([$p.id // $e.refs.patient_id, null, null, $p.authority, "MR"] | parts), null,
-    ([$p.family, $p.given, $p.middle] | parts), null, ($p.birth_date | ts), $p.sex, null, null,
+    ([$family, $p.given // $p.name.given?, $p.middle] | parts), null, ($p.birth_date | ts), $p.sex, null, null,
     ([$p.street, null, $p.city, $p.state, $p.zip, $p.country] | parts), null, ($p.phone | text)];
 
 def pv1($e): ($e.payload.visit // {}) as $v | ["PV1", "1", $v.class // "O", ($v.location | text), null, null, null,

@@ -53,6 +53,10 @@ my @cases = (
         'PV1-7' => 'D7^Rao^Asha' } ],
     [ 58, 'profile', { patient => { family => 'Rao' } }, 'ADT^A04^ADT_A01',
         { 'PID-3' => 'REF-1^^^^MR', 'PID-5' => 'Rao' } ],
+    [ 58, 'nested name', { patient => { name => { family => 'Rao',
+        given => 'Asha' } } }, 'ADT^A04^ADT_A01', { 'PID-5' => 'Rao^Asha' } ],
+    [ 58, 'one name', { patient => { name => 'Rao' } }, 'ADT^A04^ADT_A01',
+        { 'PID-5' => 'Rao' } ],
     [ 59, 'demographic update', { @pv1 }, 'ADT^A08^ADT_A01', {} ],
     [ 1, 'bill', { @pv1, orders => [ \%order, { code => 'LFT' } ] },
         'ORM^O01^ORM_O01', { 'ORC-1' => 'NW', 'ORC-2' => 'B-9',
@@ -134,6 +138,7 @@ for my $case (@cases) {
 my $before = judged();
 for my $case (
     [ 90, { @pv1 }, qr/payload\.message_type/ ],
+    [ 57, { patient => { id => 'P' } }, qr/payload\.patient/ ],
     [ 90, { message_type => 'MFN^M02' }, qr/none of ADT/ ],
     [ 1, { @pv1 }, qr/payload\.orders/ ],
     [ 3, { @pv1 }, qr/payload\.charges/ ],
