@@ -254,7 +254,8 @@ url_fault(CURLU *u, bool plain, const char *allow_ports, bool *literal)
         && !(plain && strcmp(scheme, "http") == 0))
     {
         why = plain ? "must be https or http"
-                    : "must be https (http only where it is allowed)";
+                    : "must be https (http with allow_http, Fusion's with "
+                      "fusion_allow_http)";
 
     } else if (curl_url_get(u, CURLUPART_USER, &user, 0) == CURLUE_OK) {
         why = "must not hold a user or password: use the auth settings";
