@@ -23,8 +23,11 @@ install-sidecar: sidecar ui
 	install -D -m 755 $(BUILD)/integrationd-jq \
 	    $(DESTDIR)$(PREFIX)/bin/integrationd-jq
 	install -d $(ETC)/integrationd $(SHARE)/conf
+	install -D -m 644 man/integrationd.8 \
+	    $(DESTDIR)$(PREFIX)/share/man/man8/integrationd.8
 	install -m 644 conf/*.conf conf/integrationd.service \
 	    conf/integrationd.logrotate $(SHARE)/conf/
+	install -m 644 sidecar/hl7_map.jq sidecar/openapi.yaml $(SHARE)/
 	test -e $(ETC)/integrationd/integrationd.conf || install -m 640 \
 	    conf/integrationd.conf $(ETC)/integrationd/integrationd.conf
 	test -e $(ETC)/integrationd/dashboard.conf || \
