@@ -9,7 +9,10 @@ TESTS        = $(if $(T),$(patsubst t/unit/%.c,$(BUILD)/unit/%,$(T)),\
                $(if $(SANITIZE),$(filter-out t/r%.t t/bench.t,$(wildcard t/*.t)),-r t))
 PROVE        = IDASH_BUILD=$(BUILD) IDASH_SANITIZE=$(SANITIZE) \
                INTEGRATIOND_JQ=$(BUILD)/integrationd-jq prove \
-               $(if $(CI),--timer)
+               $(if $(CI),--timer) $(LANES)
+
+# tests wait more than they work: two at a time of the whole suite
+LANES        = $(if $(T),,-j2)
 
 BENCH       := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 
