@@ -204,8 +204,8 @@ fetch_members(struct delivery *x)
     enum result  r;
 
     r = uuid_parse(x->doc.batch_id, id);
-    r = r != RESULT_OK ? r : store_batch_get(x->d->store, id, &x->arena,
-        &x->members, &x->nmembers);
+    r = r != RESULT_OK ? r : store_batch_get(x->d->store, id, x->doc.token,
+        &x->arena, &x->members, &x->nmembers);
 
     if (r != RESULT_OK || x->nmembers == 0) {
         x->members = NULL;

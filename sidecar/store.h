@@ -172,10 +172,14 @@ struct store_batch {
 must_check enum result store_batch_close(struct store *s,
     struct store_batch *b);
 
-/* The open members of a closed batch in their order, with bodies and tokens. */
+/*
+ * The open members of a closed batch in their order, with bodies, for the owner
+ * of the claim that gave TOKEN.  None, and never a part of them: the batch has
+ * ended, or its lease has and another claim came.
+ */
 must_check enum result store_batch_get(struct store *s,
-    const uint8_t id[UUID_BYTES], struct arena *a, struct logdoc **out,
-    size_t *n);
+    const uint8_t id[UUID_BYTES], int64_t token, struct arena *a,
+    struct logdoc **out, size_t *n);
 
 enum store_move { STORE_CANCEL, STORE_DROP, STORE_RESCHEDULE, STORE_RELEASE };
 

@@ -576,8 +576,15 @@ count_doc(const bson_t *doc, void *data)
 }
 
 
+static bool
+batch_is_claimed(const struct batch *b, int64_t token)
+{
+    return b->found && b->token == token && b->outcome == NULL;
+}
+
+
 enum result
-mongo_batch_get(struct store *s, const uint8_t id[UUID_BYTES],
+mongo_batch_get(struct store *s, const uint8_t id[UUID_BYTES], int64_t token,
     struct arena *a, struct logdoc **out, size_t *n)
 {
     static const char *const  no_fields[] = { "_id", NULL };
@@ -594,9 +601,9 @@ mongo_batch_get(struct store *s, const uint8_t id[UUID_BYTES],
     uuid_text(id, text);
     b.id = slice_of(text);
     r = batch_read(m, &b);
-    batch_clear(&b);
 
-    if (r != RESULT_OK || !b.found) {
+    if (r != RESULT_OK || !batch_is_claimed(&b, token)) {
+        batch_clear(&b);
         return r;
     }
 
@@ -611,7 +618,11 @@ mongo_batch_get(struct store *s, const uint8_t id[UUID_BYTES],
     r = r != RESULT_OK ? r
         : g.docs == NULL ? RESULT_TOO_BIG : mongo_scan(m, &scan, get_doc, &g);
     bson_destroy(query);
-    *n = g.n;
+
+    /* a claim that came meanwhile moved the batch before any member */
+    r = r != RESULT_OK ? r : batch_read(m, &b);
+    *n = batch_is_claimed(&b, token) ? g.n : 0;
+    batch_clear(&b);
     return r;
 }
 

@@ -20,7 +20,7 @@
 
 enum result mongo_batch_close(struct store *s, struct store_batch *b);
 enum result mongo_batch_get(struct store *s, const uint8_t id[UUID_BYTES],
-    struct arena *a, struct logdoc **out, size_t *n);
+    int64_t token, struct arena *a, struct logdoc **out, size_t *n);
 
 /* An outcome that not every member has: FINISH is that of each of them. */
 struct mongo_batch_rest {

@@ -200,12 +200,13 @@ store_batch_close(struct store *s, struct store_batch *b)
 
 
 enum result
-store_batch_get(struct store *s, const uint8_t id[UUID_BYTES],
+store_batch_get(struct store *s, const uint8_t id[UUID_BYTES], int64_t token,
     struct arena *a, struct logdoc **out, size_t *n)
 {
     *n = 0;
-    return s->ops->batch_get == NULL ? RESULT_INVALID
-                                     : s->ops->batch_get(s, id, a, out, n);
+    return s->ops->batch_get == NULL
+               ? RESULT_INVALID
+               : s->ops->batch_get(s, id, token, a, out, n);
 }
 
 

@@ -47,7 +47,7 @@ struct store_ops {
     /* NULL, both: no batches */
     enum result (*batch_close)(struct store *s, struct store_batch *b);
     enum result (*batch_get)(struct store *s, const uint8_t id[UUID_BYTES],
-        struct arena *a, struct logdoc **out, size_t *n);
+        int64_t token, struct arena *a, struct logdoc **out, size_t *n);
 
     enum result (*cells)(struct store *s, const struct filter *f,
         enum store_by by, int64_t slot_us, int64_t offset_us, bool with_hist,

@@ -288,7 +288,7 @@ must_check enum result sqlite_batch_note(struct sqlite_conn *c,
 
 enum result sqlite_batch_close(struct store *s, struct store_batch *b);
 enum result sqlite_batch_get(struct store *s, const uint8_t id[UUID_BYTES],
-    struct arena *a, struct logdoc **out, size_t *n);
+    int64_t token, struct arena *a, struct logdoc **out, size_t *n);
 
 /* -- store_sqlite_where.c ------------------------------------------------ */
 

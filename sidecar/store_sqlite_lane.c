@@ -301,8 +301,9 @@ sqlite_batch_close(struct store *base, struct store_batch *b)
 }
 
 
+/* A claim gives all open members its token, in one transaction. */
 static enum result
-batch_ids(struct sqlite_conn *c, const uint8_t id[UUID_BYTES],
+batch_ids(struct sqlite_conn *c, const uint8_t id[UUID_BYTES], int64_t token,
     struct logdoc *docs, size_t max, size_t *n)
 {
     sqlite3_stmt  *st;
@@ -310,22 +311,21 @@ batch_ids(struct sqlite_conn *c, const uint8_t id[UUID_BYTES],
     enum result    r;
     int            rc = SQLITE_DONE;
 
-    r = sqlite_prepare(c, "SELECT uid,token FROM delivery WHERE batch=?1"
-        " AND held=0 ORDER BY since,uid", &st);
+    r = sqlite_prepare(c, "SELECT uid FROM delivery WHERE batch=?1"
+        " AND token=?2 AND held=0 ORDER BY since,uid", &st);
 
     if (r != RESULT_OK) {
         return r;
     }
 
     sqlite_bind_blob(st, 1, id, UUID_BYTES);
+    sqlite3_bind_int64(st, 2, token);
 
     while (*n < max && (rc = sqlite3_step(st)) == SQLITE_ROW) {
         uid = sqlite_column_slice(st, 0);
 
         if (uid.n == UUID_BYTES) {
-            memcpy(docs[*n].id, uid.p, UUID_BYTES);
-            docs[*n].token = sqlite3_column_int64(st, 1);
-            (*n)++;
+            memcpy(docs[(*n)++].id, uid.p, UUID_BYTES);
         }
     }
 
@@ -359,13 +359,12 @@ batch_count(struct sqlite_conn *c, const uint8_t id[UUID_BYTES])
 
 enum result
 sqlite_batch_get(struct store *base, const uint8_t id[UUID_BYTES],
-    struct arena *a, struct logdoc **out, size_t *n)
+    int64_t token, struct arena *a, struct logdoc **out, size_t *n)
 {
     const struct scope   all = { .platform = true };
     struct sqlite_conn  *c;
     struct slice         text;
     char                 batch[UUID_TEXT + 1];
-    int64_t              token;
     size_t               max;
     enum result          r;
 
@@ -379,13 +378,13 @@ sqlite_batch_get(struct store *base, const uint8_t id[UUID_BYTES],
     uuid_text(id, batch);
     text = arena_copy(a, slice_of(batch));
     r = *out == NULL || text.p == NULL ? RESULT_TOO_BIG
-                                       : batch_ids(c, id, *out, max, n);
+                                       : batch_ids(c, id, token,
+                                                     *out, max, n);
 
     for (size_t i = 0; i < *n && r == RESULT_OK; i++) {
         uint8_t  uid[UUID_BYTES];
 
         memcpy(uid, (*out)[i].id, UUID_BYTES);
-        token = (*out)[i].token;
         r = sqlite_log_read(c, &all, uid, a, &(*out)[i]);
         (*out)[i].token = token;
         (*out)[i].batch_id = text;

@@ -731,8 +731,8 @@ members_are(struct world *w, const struct store_claim *c,
 
     assert_true(c->claimed);
     assert_int_equal(uuid_parse(c->doc.batch_id, id), RESULT_OK);
-    assert_int_equal(store_batch_get(w->s, id, &w->a, &members, &got),
-        RESULT_OK);
+    assert_int_equal(store_batch_get(w->s, id, c->doc.token, &w->a, &members,
+        &got), RESULT_OK);
     assert_int_equal(got, n);
 
     for (size_t i = 0; i < n; i++) {
@@ -906,6 +906,36 @@ test_a_batch_has_one_outcome(void **state)
 }
 
 
+/* Frozen between its claim and the bodies: what it sent could be less than all
+ * of it, and what it finished would be the newer owner's. */
+static void
+test_a_late_owner_gets_no_members(void **state)
+{
+    struct world        *w = *state;
+    struct logdoc       *d = gather(w, 3, 0), *members;
+    struct store_claim   frozen, c;
+    uint8_t              id[UUID_BYTES];
+    size_t               n;
+
+    assert_true(close_batch(w, 3, false, w->now_us).closed);
+    frozen = claim_now(w, &d[0]);
+    c = claim_at(w, d[1].id, w->now_us + 91 * SECOND,
+        w->now_us + 200 * SECOND);
+    assert_true(c.claimed);
+    assert_int_equal(uuid_parse(frozen.doc.batch_id, id), RESULT_OK);
+    assert_int_equal(store_batch_get(w->s, id, frozen.doc.token, &w->a,
+        &members, &n), RESULT_OK);
+    assert_int_equal(n, 0);
+
+    members = members_are(w, &c, d, 3);
+    assert_int_equal(finish_members(w, members, 3, LOG_SUCCESS, LOGDOC_NONE,
+        false), 0);
+    assert_int_equal(store_batch_get(w->s, id, c.doc.token, &w->a, &members,
+        &n), RESULT_OK);
+    assert_int_equal(n, 0);
+}
+
+
 static void
 test_giving_back_a_batch_uses_no_attempt(void **state)
 {
@@ -1061,6 +1091,27 @@ test_a_closing_is_completed(void **state)
         w->now_us += SECOND;
         d = gather(w, 5, 0);
     }
+}
+
+
+/* A newer owner has the batch and not yet its members. */
+static void
+test_an_overtaken_owner_gets_no_members(void **state)
+{
+    struct world        *w = *state;
+    struct logdoc       *d = gather(w, 2, 0), *members;
+    struct store_claim   c;
+    uint8_t              id[UUID_BYTES];
+    size_t               n;
+
+    assert_true(close_batch(w, 2, false, w->now_us).closed);
+    c = claim_now(w, &d[0]);
+    assert_true(c.claimed);
+    mongo_do(w, "batch", "{}", "{\"$inc\":{\"token\":1}}");
+    assert_int_equal(uuid_parse(c.doc.batch_id, id), RESULT_OK);
+    assert_int_equal(store_batch_get(w->s, id, c.doc.token, &w->a, &members,
+        &n), RESULT_OK);
+    assert_int_equal(n, 0);
 }
 
 
@@ -1226,6 +1277,7 @@ main(void)
         OUTBOUND_TEST(test_a_batch_closes_by_its_window),
         OUTBOUND_TEST(test_a_batch_closes_by_bytes),
         OUTBOUND_TEST(test_a_batch_has_one_outcome),
+        OUTBOUND_TEST(test_a_late_owner_gets_no_members),
         OUTBOUND_TEST(test_giving_back_a_batch_uses_no_attempt),
         OUTBOUND_TEST(test_ordered_batches_follow_each_other),
         OUTBOUND_TEST(test_a_member_is_dropped),
@@ -1235,6 +1287,7 @@ main(void)
         OUTBOUND_TEST(test_a_closing_is_completed),
         OUTBOUND_TEST(test_a_closing_is_the_same_for_all),
         OUTBOUND_TEST(test_an_outcome_is_completed),
+        OUTBOUND_TEST(test_an_overtaken_owner_gets_no_members),
     };
     int  failed;
 
