@@ -122,6 +122,7 @@ http_token_take(struct http_token *t, struct slice json, int64_t now_us)
 
     http_token_spoil(t);
     t->bearer = copy;
+    t->serial++;
     t->renew_us = now_us + life * INT64_C(800000);
     return RESULT_OK;
 }

@@ -18,6 +18,7 @@ struct http_token {
     struct http_token  *next;
     uint8_t             key[32];           /* of destination and credentials */
     char               *bearer;            /* NULL: none yet */
+    unsigned            serial;            /* grows with each bearer */
     int64_t             renew_us;          /* monotonic: 80 % of its life */
     int64_t             used_us;
     bool                fetching;

@@ -36,7 +36,7 @@ struct send_http {
     struct slice     cert_pem, key_pem, ca_pem;      /* "" : system's CAs */
     const char      *proxy;                /* NULL: none */
     bool             plain_allowed;        /* http:// by opt-in */
-    unsigned         connect_ms, total_ms;
+    unsigned         connect_ms, total_ms; /* of one, of all its requests */
 };
 
 struct send_mllp {
@@ -61,6 +61,7 @@ struct send {
     struct send_http http;
     struct send_mllp mllp;
     bool             renewed;              /* its token was, in this attempt */
+    int64_t          begun_us;             /* monotonic; 0: not yet */
 
     /* what came of it, filled by the transport */
     struct outcome   outcome;

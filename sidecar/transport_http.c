@@ -1,9 +1,9 @@
 /*
  * Webhooks over HTTP: one thread, one libcurl multi handle, many transfers.
  *
- * Guarantees: every submitted send is done exactly once; a transfer ends
- * within its total deadline whatever the peer does; no address that the guard
- * forbids gets a packet; what is sent is what was signed.  No retry here, no
+ * Guarantees: every submitted send is done exactly once; it ends within its
+ * total deadline, tokens included, whatever the peers do; no address that the
+ * guard forbids gets a packet; what is sent is what was signed.  No retry here, no
  * redirect followed, no answer kept beyond SEND_MAX_RESPONSE.
  */
 
@@ -35,6 +35,7 @@ struct transfer {
     CURL               *easy;
     struct send        *send;
     struct http_token  *token;             /* OAuth2: that it needs or fetches */
+    unsigned            serial;            /* of the bearer that it carries */
     bool                fetches;           /* it asks for the token itself */
     struct curl_slist  *headers;
     struct buf          head, body;
@@ -366,6 +367,15 @@ blob_set(CURL *easy, CURLoption option, struct slice pem)
 }
 
 
+/* What is left of its time; below 1: none. */
+static long
+left_ms(const struct send *s)
+{
+    return (long) s->http.total_ms
+           - (long) ((clock_mono_us() - s->begun_us) / 1000);
+}
+
+
 /* What holds for every transfer, the token's too. */
 static void
 common_options(struct transfer *x, const char *url)
@@ -373,6 +383,9 @@ common_options(struct transfer *x, const char *url)
     const struct send_http  *h = &x->send->http;
     const struct transport_config  *c = &x->t->config;
     CURL                    *e = x->easy;
+    long                     left = left_ms(x->send);
+
+    left = left < 1 ? 1 : left;            /* 0 would be no limit */
 
 #define SET(option, value)  (void) curl_easy_setopt(e, option, value)
 
@@ -394,7 +407,7 @@ common_options(struct transfer *x, const char *url)
     SET(CURLOPT_WRITEFUNCTION, on_body);
     SET(CURLOPT_WRITEDATA, x);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long) h->connect_ms);
-    SET(CURLOPT_TIMEOUT_MS, (long) h->total_ms);
+    SET(CURLOPT_TIMEOUT_MS, left);
     SET(CURLOPT_LOW_SPEED_LIMIT, SLOW_BYTES);
     SET(CURLOPT_LOW_SPEED_TIME, SLOW_SECONDS);
     SET(CURLOPT_MAXLIFETIME_CONN, (long) CONNECTION_LIFE_S);
@@ -549,7 +562,8 @@ keep_answer(struct transfer *x, const struct http_facts *f)
     char         *ip = NULL;
 
     s->http_status = f->status == 0 ? LOGDOC_NONE : f->status;
-    s->duration_us = info_time(x, CURLINFO_TOTAL_TIME_T);
+    s->duration_us = x->token != NULL ? clock_mono_us() - s->begun_us
+                                      : info_time(x, CURLINFO_TOTAL_TIME_T);
     s->connect_us = info_time(x, CURLINFO_CONNECT_TIME_T);
     s->first_byte_us = info_time(x, CURLINFO_STARTTRANSFER_TIME_T);
     s->response_headers = arena_copy(&s->arena,
@@ -612,14 +626,15 @@ token_fetch(struct transport *t, struct http_token *token, struct send *s)
 }
 
 
-/* The fetch ended: its own send and all that wait go on, or fail alike. */
+/* The fetch ended: its own send and all that wait go on, or fail alike; when it
+ * was its own send's time that ran out, the others have theirs. */
 static void
 token_done(struct transfer *x, CURLcode code)
 {
     struct transport   *t = x->t;
     struct http_token  *token = x->token;
     struct http_facts   f = transfer_facts(x, code);
-    struct send        *list = x->send, *s;
+    struct send        *own = x->send, *list = own, *s;
     bool                good;
 
     good = f.status == 200
@@ -636,7 +651,7 @@ token_done(struct transfer *x, CURLcode code)
         list = s->next;
         s->next = NULL;
 
-        if (good) {
+        if (good || (code == CURLE_OPERATION_TIMEDOUT && s != own)) {
             transfer_begin(t, s);
         } else {
             send_fail(t, s, OUTCOME_RETRY, f.refused ? "address_refused"
@@ -687,8 +702,15 @@ transfer_begin(struct transport *t, struct send *s)
     const char         *why = NULL;
     bool                literal, bad;
 
-    if (s->started_us == LOGDOC_NONE) {
+    if (s->begun_us == 0) {
+        s->begun_us = clock_mono_us();
         s->started_us = clock_wall_us();
+    }
+
+    if (left_ms(s) < 1) {
+        send_fail(t, s, OUTCOME_RETRY, "timeout",
+            "its time was over before there was a token");
+        return;
     }
 
     if (s->body.n > SEND_MAX_BODY) {
@@ -716,6 +738,7 @@ transfer_begin(struct transport *t, struct send *s)
 
     x->send = s;
     x->token = token;
+    x->serial = token == NULL ? 0 : token->serial;
     x->literal = literal;
 
     if (!webhook_options(x) || curl_multi_add_handle(t->multi, x->easy) != 0) {
@@ -750,9 +773,13 @@ transfer_end(struct transfer *x, CURLcode code)
 
     f = transfer_facts(x, code);
 
-    /* once, with a new token, within the same attempt */
+    /* once, with a new token, within the same attempt; another that was
+     * refused with the same one may have brought it already */
     if (x->token != NULL && f.status == 401 && !s->renewed) {
-        http_token_spoil(x->token);
+        if (x->serial == x->token->serial) {
+            http_token_spoil(x->token);
+        }
+
         transfer_give(x);
         s->renewed = true;
         transfer_begin(t, s);
