@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "api_audit.h"
 #include "api_config.h"
 #include "api_events.h"
 #include "api_integration.h"
@@ -328,6 +329,7 @@ api_handle(struct http_request *http, void *arg)
         (void) api_problem_result(c, RESULT_MEMORY);
     }
 
+    api_audit_end(c);
     call_count(c, started_us);
     arena_cleanup(&c->arena);
     buf_cleanup(&c->out);

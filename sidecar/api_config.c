@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api_audit.h"
 #include "api_change.h"
 #include "api_docs.h"
 #include "audit.h"
@@ -195,49 +196,24 @@ config_list(struct api_call *c, const struct docs_kind *k)
 
 /* -- writes ---------------------------------------------------------------- */
 
-/* {"before":..,"after":..} without hidden members, as text to free. */
-static char *
-change_detail(const struct docs_kind *k, const struct store_doc *d,
-    const json_t *before, const json_t *after)
-{
-    json_t  *detail;
-    char    *text;
-
-    detail = json_pack("{s:o,s:o}",
-        "before", before == NULL ? json_null() : docs_shown(k, d, before),
-        "after", after == NULL ? json_null() : docs_shown(k, d, after));
-    text = detail == NULL ? NULL : json_dumps(detail, JSON_COMPACT);
-    json_decref(detail);
-    return text;
-}
-
-
 static bool
 change_audit(struct api_call *c, const struct docs_kind *k,
     const struct store_doc *d, const char *verb, const json_t *before,
     const json_t *after)
 {
-    struct audit_entry  entry = {
-        .caller = &c->caller, .ip = c->ip, .request_id = c->request_id,
-        .type = store_coll_name(k->coll), .target = d->id,
-        .org_id = d->org_id
-    };
-    char                action[64];
-    char               *detail;
-    enum result         r = RESULT_MEMORY;
+    char   action[64], *detail;
+    bool   ok;
 
     (void) snprintf(action, sizeof(action), "%s.%s", k->noun, verb);
-    entry.action = action;
+    detail = audit_change(
+        before == NULL ? NULL : docs_shown(k, d, before),
+        after == NULL ? NULL : docs_shown(k, d, after));
 
-    detail = change_detail(k, d, before, after);
-    if (detail != NULL) {
-        entry.detail = slice_of(detail);
-        r = audit_write(c->env->store, &entry,
-            c->env->config->retention_audit_us);
-        free(detail);
-    }
-
-    return r == RESULT_OK || api_problem_result(c, r);
+    ok = detail == NULL ? api_problem_result(c, RESULT_MEMORY)
+        : api_audit(c, action, store_coll_name(k->coll), d->id, d->org_id,
+              SLICE_NONE, detail);
+    free(detail);
+    return ok;
 }
 
 

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "audit.h"
+#include "api_audit.h"
 #include "clock.h"
 #include "json.h"
 #include "logdoc_json.h"
@@ -226,26 +226,22 @@ static const struct http_stream_ops  export_ops = { export_more, export_end };
 static bool
 export_audit(struct api_call *c, enum api_format format)
 {
-    struct audit_entry  entry = {
-        .caller = &c->caller, .ip = c->ip, .request_id = c->request_id,
-        .action = "logs.export", .type = "integration_directory",
-        .org_id = c->caller.org_id
-    };
-    struct buf          detail;
-    enum result         r;
+    struct buf   b;
+    char        *detail;
+    bool         ok;
 
-    buf_init(&detail, 64 * 1024);
-    (void) buf_addf(&detail, "{\"format\":\"%s\",\"target\":",
+    buf_init(&b, 64 * 1024);
+    (void) buf_addf(&b, "{\"format\":\"%s\",\"target\":",
         format == API_FORMAT_CSV ? "csv" : "ndjson");
-    json_text(&detail, http_target(c->http));
-    (void) buf_adds(&detail, "}");
-    entry.detail = (struct slice) { detail.p, detail.n };
+    json_text(&b, http_target(c->http));
+    (void) buf_adds(&b, "}");
+    detail = buf_take(&b, NULL);
 
-    r = detail.failed ? RESULT_TOO_BIG
-        : audit_write(c->env->store, &entry,
-            c->env->config->retention_audit_us);
-    buf_cleanup(&detail);
-    return r == RESULT_OK || api_problem_result(c, r);
+    ok = detail == NULL ? api_problem_result(c, RESULT_TOO_BIG)
+        : api_audit(c, "logs.export", "integration_directory", SLICE_LIT(""),
+              c->caller.org_id, SLICE_NONE, detail);
+    free(detail);
+    return ok;
 }
 
 

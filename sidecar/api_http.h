@@ -65,6 +65,13 @@ struct api_once {
     bool          kept;
 };
 
+/* what the call was allowed to do; api_audit.h */
+struct api_act {
+    struct slice  action, type, target;
+    int64_t       org_id;
+    bool          allowed;                 /* there is an entry */
+};
+
 struct api_call {
     struct api_env       *env;
     struct http_request  *http;
@@ -84,6 +91,7 @@ struct api_call {
     struct buf            out;             /* the body that api_send sends */
     struct http_head      head;
     struct api_once       once;
+    struct api_act        act;
     /* told of the answer before the client has it; NULL nobody */
     void                (*on_send)(struct api_call *c, unsigned status,
         struct slice body);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "audit.h"
+#include "api_audit.h"
 #include "clock.h"
 #include "integration.h"
 #include "outbound.h"
@@ -90,17 +90,11 @@ read_own(struct api_call *c, struct store_doc *d, json_t **body)
 
 
 static bool
-audit(struct api_call *c, const struct store_doc *d, const char *action)
+audit(struct api_call *c, const struct store_doc *d, const char *action,
+    const char *detail)
 {
-    struct audit_entry  entry = {
-        .caller = &c->caller, .ip = c->ip, .request_id = c->request_id,
-        .action = action, .type = store_coll_name(STORE_INTEGRATION),
-        .target = d->id, .org_id = d->org_id
-    };
-    enum result         r;
-
-    r = audit_write(c->env->store, &entry, c->env->config->retention_audit_us);
-    return r == RESULT_OK || api_problem_result(c, r);
+    return api_audit(c, action, store_coll_name(STORE_INTEGRATION), d->id,
+        d->org_id, SLICE_NONE, detail);
 }
 
 
@@ -140,19 +134,42 @@ overlap_of(struct api_call *c, int64_t *us)
 }
 
 
+/* If-Match may be left out: a rotation undoes nobody's edit. */
+static bool
+version_is_meant(struct api_call *c, const struct store_doc *d)
+{
+    int64_t  version;
+
+    if (http_header(c->http, "If-Match").p == NULL) {
+        return true;
+    }
+
+    return api_if_match(c, &version)
+           && (version < 0 || version == d->version
+               || api_problem(c, 412, "It was changed meanwhile: version %lld "
+                      "is stored.", (long long) d->version));
+}
+
+
 void
 api_integration_rotate(struct api_call *c)
 {
     struct store_doc  d;
     json_t           *body = NULL;
-    char              plain[64], *text = NULL;
+    char              plain[64], detail[64], *text = NULL;
     int64_t           overlap, version;
     enum result       r;
 
     if (!api_params_end(c) || !read_own(c, &d, &body)
-        || !overlap_of(c, &overlap)
-        || !audit(c, &d, "integration.rotate_secret"))
+        || !version_is_meant(c, &d) || !overlap_of(c, &overlap))
     {
+        goto out;
+    }
+
+    (void) snprintf(detail, sizeof(detail), "{\"overlap_s\":%lld}",
+        (long long) (overlap / 1000000));
+
+    if (!audit(c, &d, "integration.rotate_secret", detail)) {
         goto out;
     }
 
@@ -256,6 +273,10 @@ api_integration_test(struct api_call *c)
         || integration_load(&d, &i) != RESULT_OK)
     {
         (void) api_problem_result(c, RESULT_MEMORY);
+        goto out;
+    }
+
+    if (!audit(c, &d, "integration.test", "")) {
         goto out;
     }
 

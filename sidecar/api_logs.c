@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "api_export.h"
-#include "audit.h"
+#include "api_audit.h"
 #include "clock.h"
 #include "json.h"
 #include "logdoc_json.h"
@@ -271,18 +271,12 @@ log_read(struct api_call *c, struct logdoc *d)
 static bool
 log_audit(struct api_call *c, const struct logdoc *d, const char *action)
 {
-    struct audit_entry  entry = {
-        .caller = &c->caller, .ip = c->ip, .request_id = c->request_id,
-        .action = action, .type = "integration_directory",
-        .org_id = d->org_id == LOGDOC_NONE ? c->caller.org_id : d->org_id
-    };
-    char                id[UUID_TEXT + 1];
-    enum result         r;
+    char  id[UUID_TEXT + 1];
 
     uuid_text(d->id, id);
-    entry.target = slice_of(id);
-    r = audit_write(c->env->store, &entry, c->env->config->retention_audit_us);
-    return r == RESULT_OK || api_problem_result(c, r);
+    return api_audit(c, action, "integration_directory", slice_of(id),
+        d->org_id == LOGDOC_NONE ? c->caller.org_id : d->org_id, SLICE_NONE,
+        "");
 }
 
 

@@ -5,7 +5,6 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 
-#include "audit.h"
 #include "json.h"
 #include "transport.h"
 
@@ -180,22 +179,5 @@ api_log_read(struct api_call *c, struct logdoc *d)
     r = uuid_parse(c->ids[0], id) != RESULT_OK ? RESULT_NOT_FOUND
         : store_log_get(c->env->store, &scope, id, &c->arena, d);
 
-    return r == RESULT_OK || api_problem_result(c, r);
-}
-
-
-bool
-api_audit(struct api_call *c, const char *action, const char *type,
-    struct slice target, int64_t org_id, struct slice reason,
-    const char *detail)
-{
-    struct audit_entry  entry = {
-        .caller = &c->caller, .ip = c->ip, .request_id = c->request_id,
-        .action = action, .type = type, .target = target, .org_id = org_id,
-        .reason = reason, .detail = slice_of(detail)
-    };
-    enum result         r;
-
-    r = audit_write(c->env->store, &entry, c->env->config->retention_audit_us);
     return r == RESULT_OK || api_problem_result(c, r);
 }

@@ -33,9 +33,4 @@ must_check bool api_faultless(struct api_call *c, const struct docs_errors *e);
 /* The log of ids[0], in the caller's scope; answers 404. */
 must_check bool api_log_read(struct api_call *c, struct logdoc *d);
 
-/* The entry without which the act does not happen; answers 503. */
-must_check bool api_audit(struct api_call *c, const char *action,
-    const char *type, struct slice target, int64_t org_id,
-    struct slice reason, const char *detail);
-
 #endif /* API_PAYLOAD_H */

@@ -11,7 +11,7 @@
 
 #include <openssl/evp.h>
 
-#include "audit.h"
+#include "api_audit.h"
 #include "json.h"
 #include "redis.h"
 
@@ -321,15 +321,8 @@ record_send(struct api_call *c, const json_t *body, struct slice record)
 static bool
 dead_audit(struct api_call *c, const struct store_doc *d)
 {
-    struct audit_entry  entry = {
-        .caller = &c->caller, .ip = c->ip, .request_id = c->request_id,
-        .action = "dead_letter.replay", .type = "dead_letter",
-        .target = d->id, .org_id = LOGDOC_NONE
-    };
-    enum result         r;
-
-    r = audit_write(c->env->store, &entry, c->env->config->retention_audit_us);
-    return r == RESULT_OK || api_problem_result(c, r);
+    return api_audit(c, "dead_letter.replay", "dead_letter", d->id,
+        LOGDOC_NONE, SLICE_NONE, "");
 }
 
 

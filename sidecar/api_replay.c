@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "api_idempotency.h"
+#include "api_audit.h"
 #include "api_payload.h"
 #include "clock.h"
 #include "json.h"

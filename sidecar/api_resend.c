@@ -6,6 +6,7 @@
 #include "api_resend.h"
 
 #include "api_idempotency.h"
+#include "api_audit.h"
 #include "api_payload.h"
 #include "clock.h"
 #include "outbound.h"
