@@ -77,13 +77,16 @@ static const struct cli_command  commands[] = {
         { "no-wait", 0, NULL, "Does not wait for its end." },
         OPTION_HELP, OPTIONS_END } },
     { "import", "[FILE]", cli_import,
-      "Writes orgs, labs, action categories, actions and developers from JSON, "
-      "as export prints it, over those of the same id.",
+      "Writes orgs, labs, action categories, actions, developers and "
+      "integrations from JSON, as export prints it, over those of the same id. "
+      "Secrets that the file does not give stay as they are; one fault, and "
+      "nothing is written.",
       { OPTION_CONFIG,
-        { "dry-run", 0, NULL, "Checks all and writes nothing." },
+        { "dry-run", 0, NULL, "Checks all, says what would change and writes "
+          "nothing." },
         OPTION_HELP, OPTIONS_END } },
     { "export", "", cli_export,
-      "Prints the catalogue as JSON; keys only as their hashes.",
+      "Prints the catalogue as JSON, without any secret.",
       { OPTION_CONFIG, OPTION_HELP, OPTIONS_END } },
     { "version", "", NULL, "Prints the version.",
       { OPTION_HELP, OPTIONS_END } },

@@ -104,31 +104,12 @@ key_body(const struct cli *c, const char *role, int64_t org, json_t *labs,
 static int
 key_audit(struct cli *c, const char *action, struct slice id, int64_t org)
 {
-    struct auth_caller  who;
-    struct audit_entry  e;
-    const char         *user = getenv("USER");
-    enum result         r;
+    struct audit_entry  e = {
+        .action = action, .type = store_coll_name(STORE_API_KEY),
+        .target = id, .org_id = org
+    };
 
-    memset(&who, 0, sizeof(who));
-    (void) snprintf(who.key_id, sizeof(who.key_id), "cli");
-    (void) snprintf(who.name, sizeof(who.name), "%s (uid %lu)",
-        user == NULL ? "" : user, (unsigned long) getuid());
-    who.role = AUTH_ADMIN;
-    who.nlabs = -1;
-
-    memset(&e, 0, sizeof(e));
-    e.caller = &who;
-    e.ip = "local";
-    e.request_id = "";
-    e.action = action;
-    e.type = store_coll_name(STORE_API_KEY);
-    e.target = id;
-    e.org_id = org;
-
-    r = audit_write(c->store, &e, c->config->retention_audit_us);
-    return r == RESULT_OK ? CLI_OK
-           : cli_complain(CLI_FAILED, "%s: the audit log cannot be written: "
-                 "%s", action, result_text(r));
+    return cli_audit(c, &e);
 }
 
 
@@ -200,7 +181,7 @@ key_create(struct cli *c)
     auth_key_hmac(c->secret, slice_of(key), mac);
     body = key_body(c, role, org, labs, expires, mac);
 
-    status = key_audit(c, "key.create", id, org);
+    status = key_audit(c, "api_key.create", id, org);
     status = status == CLI_OK ? key_store(c, body, id, org, expires) : status;
 
     if (status == CLI_OK && cli_value(c, "json") != NULL) {
@@ -318,7 +299,7 @@ key_revoke(struct cli *c)
         r = text == NULL ? RESULT_MEMORY : RESULT_OK;
     }
 
-    if (r == RESULT_OK && key_audit(c, "key.revoke", d.id, d.org_id) == CLI_OK) {
+    if (r == RESULT_OK && key_audit(c, "api_key.revoke", d.id, d.org_id) == CLI_OK) {
         d.body = slice_of(text);
         d.updated_us = clock_wall_us();
         r = store_doc_put(c->store, STORE_API_KEY, &d, d.version, &version);

@@ -4,8 +4,11 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "audit.h"
 
 #define CLI_CONFIG  "/etc/integrationd/integrationd.conf"
 
@@ -128,6 +131,32 @@ cli_open_store(struct cli *c, bool read_only)
     }
 
     return CLI_OK;
+}
+
+
+int
+cli_audit(struct cli *c, struct audit_entry *e)
+{
+    struct auth_caller  who;
+    const char         *user = getenv("USER");
+    enum result         r;
+
+    memset(&who, 0, sizeof(who));
+    (void) snprintf(who.key_id, sizeof(who.key_id), "cli");
+    (void) snprintf(who.name, sizeof(who.name), "%s (uid %lu)",
+        user == NULL ? "" : user, (unsigned long) getuid());
+    who.role = AUTH_ADMIN;
+    who.nlabs = -1;
+
+    e->caller = &who;
+    e->ip = "local";
+    e->request_id = "";
+    r = audit_write(c->store, e, c->config->retention_audit_us);
+    e->caller = NULL;
+
+    return r == RESULT_OK ? CLI_OK
+           : cli_complain(CLI_FAILED, "%s: the audit log cannot be written: "
+                 "%s", e->action, result_text(r));
 }
 
 

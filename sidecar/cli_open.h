@@ -59,6 +59,10 @@ int cli_filter(struct cli *c, const char *command, struct filter *f);
 /* The path of config.secret_file, or what it is beside a SQLite file. */
 bool cli_secret_path(const struct config *c, char *path, size_t len);
 
+/* Writes the entry as of the person at the terminal; says so when it cannot. */
+struct audit_entry;
+int cli_audit(struct cli *c, struct audit_entry *e);
+
 /* The commands, one file each. */
 int cli_check(struct cli *c);
 int cli_migrate(struct cli *c);

@@ -98,34 +98,6 @@ is_meant(const struct cli *c)
 }
 
 
-static enum result
-job_audit(struct cli *c, const struct retry_doc *plan, const char *id,
-    const char *reason)
-{
-    struct auth_caller  who;
-    struct audit_entry  e;
-    const char         *user = getenv("USER");
-
-    memset(&who, 0, sizeof(who));
-    (void) snprintf(who.key_id, sizeof(who.key_id), "cli");
-    (void) snprintf(who.name, sizeof(who.name), "%s (uid %lu)",
-        user == NULL ? "" : user, (unsigned long) getuid());
-    who.role = AUTH_ADMIN;
-    who.nlabs = -1;
-
-    memset(&e, 0, sizeof(e));
-    e.caller = &who;
-    e.ip = "local";
-    e.request_id = "";
-    e.action = "retry_job.create";
-    e.type = "retry_job";
-    e.target = slice_of(id);
-    e.org_id = plan->org_id;
-    e.reason = slice_of(reason);
-    return audit_write(c->store, &e, c->config->retention_audit_us);
-}
-
-
 static int
 job_make(struct cli *c, const struct retry_doc *plan, const char *reason,
     int64_t rate, int64_t stop_after, struct retry_doc *job)
@@ -138,14 +110,25 @@ job_make(struct cli *c, const struct retry_doc *plan, const char *reason,
     };
     uint8_t                   id[UUID_BYTES];
     char                      text[UUID_TEXT + 1], used[UUID_TEXT + 1];
+    struct audit_entry        e = {
+        .action = "retry_job.create", .type = "retry_job",
+        .org_id = plan->org_id, .reason = slice_of(reason)
+    };
     enum result               r;
 
     uuid_make(id, clock_wall_us());
     uuid_text(id, text);
-    r = job_audit(c, plan, text, reason);
-    r = r != RESULT_OK ? r : retry_job_make(c->store, &all, &o, id, job, used);
+    e.target = slice_of(text);
+
+    if (cli_audit(c, &e) != CLI_OK) {
+        return CLI_FAILED;
+    }
+
+    r = retry_job_make(c->store, &all, &o, id, job, used);
 
     if (r != RESULT_OK) {
+        e.failed = true;
+        (void) cli_audit(c, &e);
         return cli_complain(CLI_FAILED, "retry: the job cannot be made: %s",
             result_text(r));
     }

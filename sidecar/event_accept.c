@@ -22,46 +22,17 @@
 
 /* -- life ---------------------------------------------------------------- */
 
-static char *
-jq_beside_us(void)
-{
-    char     path[4096];
-    ssize_t  n = readlink("/proc/self/exe", path, sizeof(path) - 8);
-
-    if (n <= 0) {
-        return strdup("integrationd-jq");
-    }
-
-    path[n] = '\0';
-
-    for (char *slash = path + n; slash > path; slash--) {
-        if (*slash == '/') {
-            slash[1] = '\0';
-            break;
-        }
-    }
-
-    (void) strncat(path, "integrationd-jq", sizeof(path) - strlen(path) - 1);
-    return strdup(path);
-}
-
-
 enum result
 events_create(const struct config *c, struct store *s, struct routes *routes,
     const struct secret *secret, struct events **out)
 {
     struct events  *e;
-    char           *path;
     enum result     r;
 
     (void) secret;
 
     e = calloc(1, sizeof(*e));
-    path = c->jq_path != NULL ? strdup(c->jq_path) : jq_beside_us();
-
-    if (e == NULL || path == NULL) {
-        free(path);
-        free(e);
+    if (e == NULL) {
         return RESULT_MEMORY;
     }
 
@@ -69,9 +40,8 @@ events_create(const struct config *c, struct store *s, struct routes *routes,
     e->store = s;
     e->routes = routes;
     r = redis_create(c, &e->redis);
-    r = r != RESULT_OK ? r : jq_child_create(path,
+    r = r != RESULT_OK ? r : jq_child_create(c->jq_path,
         (unsigned) (c->jq_timeout_us / 1000), &e->jq);
-    free(path);
 
     if (r != RESULT_OK) {
         events_destroy(e);

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/crypto.h>
+
 #include "clock.h"
 #include "hl7_map.h"
 #include "http_outcome.h"
@@ -342,6 +344,39 @@ secret_place(struct slice id, const char *name, char place[160])
 }
 
 
+/* What is given is what is there: the same write twice changes nothing. */
+static bool
+secret_stays(struct check *c, const struct field *f, const char *place,
+    struct slice given)
+{
+    const json_t  *v = json_object_get(c->old, f->name);
+    struct buf     plain;
+    bool           same;
+
+    if (json_string_length(v) == 0) {
+        return false;
+    }
+
+    buf_init(&plain, 256 * 1024);
+    same = seal_open(c->secret, slice_of(place), json_slice(v), &plain)
+               == RESULT_OK
+           && plain.n == given.n && CRYPTO_memcmp(plain.p, given.p, given.n)
+                                        == 0;
+
+    if (plain.p != NULL) {
+        OPENSSL_cleanse(plain.p, plain.n);
+    }
+
+    buf_cleanup(&plain);
+
+    if (same) {
+        (void) json_object_set_new(c->out, f->name, json_deep_copy(v));
+    }
+
+    return same;
+}
+
+
 /* Seals what is new; what was there stays when nothing is given. */
 static void
 take_secret(struct check *c, const struct field *f, const json_t *v)
@@ -366,8 +401,13 @@ take_secret(struct check *c, const struct field *f, const json_t *v)
         return;
     }
 
-    buf_init(&sealed, 256 * 1024);
     secret_place(c->id, f->name, place);
+
+    if (secret_stays(c, f, place, json_slice(v))) {
+        return;
+    }
+
+    buf_init(&sealed, 256 * 1024);
 
     if (seal_close(c->secret, slice_of(place), json_slice(v), &sealed)
         != RESULT_OK || (text = buf_take(&sealed, NULL)) == NULL)
@@ -645,6 +685,22 @@ check_lane(struct check *c)
 }
 
 
+/* Why it is off is said as long as it stays off: a 410's waiting logs are
+ * cancelled by that. */
+static void
+keep_reason(struct check *c)
+{
+    const json_t  *reason = json_object_get(c->old, "disabled_reason");
+
+    if (reason != NULL && json_is_false(json_object_get(c->out, "enabled"))
+        && json_is_false(json_object_get(c->old, "enabled")))
+    {
+        (void) json_object_set_new(c->out, "disabled_reason",
+            json_deep_copy(reason));
+    }
+}
+
+
 static void
 check_unknown(struct check *c)
 {
@@ -714,6 +770,7 @@ integration_check(const json_t *in, const json_t *old, struct slice id,
     }
 
     check_lane(&c);
+    keep_reason(&c);
 
     if ((out_text(&c, "client_cert")[0] == '\0')
         != (out_text(&c, "client_key")[0] == '\0'))

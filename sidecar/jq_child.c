@@ -26,6 +26,30 @@ struct jq_child {
 };
 
 
+static char *
+jq_beside_us(void)
+{
+    char     path[4096];
+    ssize_t  n = readlink("/proc/self/exe", path, sizeof(path) - 8);
+
+    if (n <= 0) {
+        return strdup("integrationd-jq");
+    }
+
+    path[n] = '\0';
+
+    for (char *slash = path + n; slash > path; slash--) {
+        if (*slash == '/') {
+            slash[1] = '\0';
+            break;
+        }
+    }
+
+    (void) strncat(path, "integrationd-jq", sizeof(path) - strlen(path) - 1);
+    return strdup(path);
+}
+
+
 enum result
 jq_child_create(const char *path, unsigned run_ms, struct jq_child **out)
 {
@@ -36,7 +60,7 @@ jq_child_create(const char *path, unsigned run_ms, struct jq_child **out)
         return RESULT_MEMORY;
     }
 
-    c->path = strdup(path);
+    c->path = path != NULL ? strdup(path) : jq_beside_us();
     c->run_ms = run_ms;
     c->fd = -1;
 

@@ -305,28 +305,16 @@ replay_seal(const struct secret *s, const char *developer,
 }
 
 
-json_t *
-replay_credentials(struct store *store, const struct secret *s,
-    const char *developer)
+static json_t *
+credentials_open(const struct secret *s, const char *developer,
+    const char *sealed)
 {
-    struct store_doc  d;
-    struct arena      a;
-    struct buf        b;
-    json_t           *body = NULL, *v = NULL;
-    const char       *sealed;
-    char              place[128];
+    char         place[128];
+    struct buf   b;
+    json_t      *v = NULL;
 
-    arena_init(&a, REPLAY_ARENA);
     buf_init(&b, REPLAY_SEALED);
     place_of(developer, place);
-
-    if (store_doc_get(store, STORE_DEVELOPER, slice_of(developer), &a, &d)
-        == RESULT_OK)
-    {
-        body = json_loadb(d.body.p, d.body.n, 0, NULL);
-    }
-
-    sealed = json_string_value(json_object_get(body, "replay_sealed"));
 
     if (sealed != NULL && seal_open(s, slice_of(place), slice_of(sealed), &b)
         == RESULT_OK)
@@ -336,6 +324,40 @@ replay_credentials(struct store *store, const struct secret *s,
     }
 
     buf_cleanup(&b);
+    return v;
+}
+
+
+bool
+replay_sealed_same(const struct secret *s, const char *developer,
+    const char *sealed, const json_t *credentials)
+{
+    json_t  *v = credentials_open(s, developer, sealed);
+    bool     same = v != NULL && json_equal(v, credentials);
+
+    json_decref(v);
+    return same;
+}
+
+
+json_t *
+replay_credentials(struct store *store, const struct secret *s,
+    const char *developer)
+{
+    struct store_doc  d;
+    struct arena      a;
+    json_t           *body = NULL, *v;
+
+    arena_init(&a, REPLAY_ARENA);
+
+    if (store_doc_get(store, STORE_DEVELOPER, slice_of(developer), &a, &d)
+        == RESULT_OK)
+    {
+        body = json_loadb(d.body.p, d.body.n, 0, NULL);
+    }
+
+    v = credentials_open(s, developer, json_string_value(json_object_get(body,
+        "replay_sealed")));
     json_decref(body);
     arena_cleanup(&a);
     return v;

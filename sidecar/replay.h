@@ -40,6 +40,10 @@ json_t *replay_credentials(struct store *store, const struct secret *s,
 char *replay_seal(const struct secret *s, const char *developer,
     const json_t *credentials);
 
+/* Does SEALED (NULL: nothing) hold just these? */
+bool replay_sealed_same(const struct secret *s, const char *developer,
+    const char *sealed, const json_t *credentials);
+
 /* A header that the edited call must not bring along. */
 bool replay_header_dropped(struct slice name);
 

@@ -31,7 +31,7 @@ JSON
 
 my ($status, $out) = $d->command('import', $d->dir . '/catalog.json');
 is($status, 0, 'import') or diag $out;
-like($out, qr/^7 items written/, 'counts its items');
+like($out, qr/^7 items written/m, 'counts its items');
 
 ($status, $out) = $d->command('export');
 unlike($out, qr/key-of/, 'export shows no key');
