@@ -58,6 +58,24 @@ api_reason(const json_t *body, bool required, struct docs_errors *e)
 }
 
 
+bool
+api_ask(struct api_call *c, const char *const *allowed, json_t **body,
+    struct slice *reason)
+{
+    struct docs_errors  e = { .n = 0 };
+
+    *body = NULL;
+
+    if (http_body(c->http).n > 0 && !api_body(c, body)) {
+        return false;
+    }
+
+    api_members(*body, allowed, &e);
+    *reason = api_reason(*body, false, &e);
+    return api_faultless(c, &e);
+}
+
+
 static struct slice
 unbase64(struct api_call *c, struct slice text)
 {

@@ -19,6 +19,12 @@ void api_members(const json_t *body, const char *const *allowed,
 struct slice api_reason(const json_t *body, bool required,
     struct docs_errors *e);
 
+/* The body of a call that acts on something: members of ALLOWED alone, and the
+ * reason, a slice of *body.  It may be left out: *body is NULL.  The caller frees
+ * it, also when this has answered. */
+must_check bool api_ask(struct api_call *c, const char *const *allowed,
+    json_t **body, struct slice *reason);
+
 /*
  * The bytes that "body" and "encoding" stand for, in the arena; p NULL when
  * there is none.  What replaces JSON must be JSON, what replaces HL7 begin with

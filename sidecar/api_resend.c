@@ -157,16 +157,16 @@ move(struct api_call *c, const struct logdoc *d, enum store_move move_to,
 void
 api_logs_cancel(struct api_call *c)
 {
-    struct logdoc  d;
-    json_t        *body = NULL;
-    struct slice   reason;
+    static const char *const  members[] = { "reason", NULL };
+    struct logdoc             d;
+    json_t                   *body = NULL;
+    struct slice              reason;
 
-    if (api_params_end(c) && api_body_optional(c, &body) && api_log_read(c, &d)
-        && api_audit(c, "log.cancel", AUDIT_TYPE, c->ids[0], d.org_id,
-               slice_of(json_string_value(json_object_get(body, "reason"))),
+    if (api_params_end(c) && api_ask(c, members, &body, &reason)
+        && api_log_read(c, &d)
+        && api_audit(c, "log.cancel", AUDIT_TYPE, c->ids[0], d.org_id, reason,
                ""))
     {
-        reason = slice_of(json_string_value(json_object_get(body, "reason")));
         move(c, &d, STORE_CANCEL, LOGDOC_NONE, reason.n > 0 ? reason
             : SLICE_LIT("cancelled by hand"));
     }
@@ -175,31 +175,43 @@ api_logs_cancel(struct api_call *c)
 }
 
 
+static bool
+deliver_at(struct api_call *c, const json_t *body, int64_t *at_us)
+{
+    const char  *at = json_string_value(json_object_get(body, "deliver_at"));
+
+    return (at != NULL && clock_parse(at, at_us) == RESULT_OK
+            && *at_us <= clock_wall_us() + INT64_C(366) * 86400 * 1000000)
+           || api_problem_fields(c, &(struct api_error) {
+                  .pointer = "#/deliver_at", .code = "time",
+                  .detail = "must be RFC 3339, within a year from now" }, 1);
+}
+
+
 void
 api_logs_reschedule(struct api_call *c)
 {
-    struct logdoc  d;
-    json_t        *body = NULL;
-    const char    *at;
-    int64_t        at_us;
+    static const char *const  members[] = { "deliver_at", "reason", NULL };
+    struct logdoc             d;
+    json_t                   *body = NULL;
+    struct slice              reason;
+    char                      detail[64], at[CLOCK_RFC3339 + 1];
+    int64_t                   at_us;
 
-    if (api_params_end(c) && api_body(c, &body)) {
-        at = json_string_value(json_object_get(body, "deliver_at"));
+    if (!api_params_end(c) || !api_ask(c, members, &body, &reason)
+        || !deliver_at(c, body, &at_us) || !api_log_read(c, &d))
+    {
+        json_decref(body);
+        return;
+    }
 
-        if (at == NULL || clock_parse(at, &at_us) != RESULT_OK
-            || at_us > clock_wall_us() + INT64_C(366) * 86400 * 1000000)
-        {
-            (void) api_problem_fields(c, &(struct api_error) {
-                .pointer = "#/deliver_at", .code = "time",
-                .detail = "must be RFC 3339, within a year from now" }, 1);
+    clock_text(at_us, at);
+    (void) snprintf(detail, sizeof(detail), "{\"deliver_at\":\"%s\"}", at);
 
-        } else if (api_log_read(c, &d)
-                   && api_audit(c, "log.reschedule", AUDIT_TYPE, c->ids[0],
-                          d.org_id, slice_of(json_string_value(
-                              json_object_get(body, "reason"))), ""))
-        {
-            move(c, &d, STORE_RESCHEDULE, at_us, SLICE_NONE);
-        }
+    if (api_audit(c, "log.reschedule", AUDIT_TYPE, c->ids[0], d.org_id, reason,
+            detail))
+    {
+        move(c, &d, STORE_RESCHEDULE, at_us, SLICE_NONE);
     }
 
     json_decref(body);

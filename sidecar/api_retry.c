@@ -391,16 +391,15 @@ order_parse(struct api_call *c, const json_t *body, struct retry_order *o)
 
 
 static void
-job_create(struct api_call *c, const struct retry_order *o)
+job_create(struct api_call *c, const struct retry_order *o,
+    const uint8_t id[UUID_BYTES])
 {
     struct retry_doc  d = { .v = NULL };
     struct scope      scope;
-    uint8_t           id[UUID_BYTES];
     char              used[UUID_TEXT + 1] = "";
     enum result       r;
 
     auth_scope(&c->caller, &scope);
-    api_idempotency_id(c, id);
     r = retry_job_make(c->env->store, &scope, o, id, &d, used);
 
     if (r == RESULT_CONFLICT) {
@@ -430,7 +429,8 @@ api_job_create(struct api_call *c)
     struct retry_doc    plan;
     struct scope        scope;
     json_t             *body, *detail;
-    char               *text = NULL;
+    uint8_t             id[UUID_BYTES];
+    char                job[UUID_TEXT + 1], *text = NULL;
     enum result         r;
 
     if (!api_params_end(c) || !api_body(c, &body)) {
@@ -452,17 +452,20 @@ api_job_create(struct api_call *c)
         goto out;
     }
 
-    detail = json_pack("{s:O,s:O,s:I}", "filter",
+    detail = json_pack("{s:s,s:O,s:O,s:I}", "plan", o.plan, "filter",
         json_object_get(plan.v, "filter"), "eligible",
         json_object_get(plan.v, "eligible"), "rate_per_s",
         (json_int_t) o.rate);
     text = detail == NULL ? NULL : json_dumps(detail, JSON_COMPACT);
     json_decref(detail);
 
-    if (api_audit(c, "retry_job.create", AUDIT_TYPE, slice_of(o.plan),
+    api_idempotency_id(c, id);
+    uuid_text(id, job);
+
+    if (api_audit(c, "retry_job.create", AUDIT_TYPE, slice_of(job),
             plan.org_id, o.reason, text == NULL ? "" : text))
     {
-        job_create(c, &o);
+        job_create(c, &o, id);
     }
 
 out:
@@ -489,14 +492,15 @@ api_job_get(struct api_call *c)
 static void
 job_act(struct api_call *c, enum retry_act act, const char *name)
 {
+    static const char *const  members[] = { "reason", NULL };
     struct retry_doc    d = { .v = NULL };
-    struct docs_errors  e = { .n = 0 };
     struct scope        scope;
     json_t             *body = NULL;
+    struct slice        reason;
     char                id[UUID_TEXT + 1];
     enum result         r;
 
-    if (!api_params_end(c) || !api_body_optional(c, &body)
+    if (!api_params_end(c) || !api_ask(c, members, &body, &reason)
         || !read_doc(c, "job", &d))
     {
         goto out;
@@ -506,7 +510,7 @@ job_act(struct api_call *c, enum retry_act act, const char *name)
     id[UUID_TEXT] = '\0';
 
     if (!api_audit(c, name, AUDIT_TYPE, slice_of(id), d.org_id,
-            api_reason(body, false, &e), ""))
+            reason, ""))
     {
         goto out;
     }
