@@ -64,6 +64,8 @@ static const struct api_route  routes[] = {
     { "POST", "/events", api_events_post, API_SEND },
     { "GET",  "/events/{}", api_events_get, AUTH_READ },
     { "POST", "/logs/{}/resend", api_logs_resend, API_SEND },
+    { "POST", "/logs/{}/resend-plan", api_logs_resend_plan, AUTH_OPERATE },
+    { "POST", "/logs/{}/replay-plan", api_logs_replay_plan, AUTH_OPERATE },
     { "POST", "/logs/{}/cancel", api_logs_cancel, AUTH_OPERATE },
     { "POST", "/logs/{}/reschedule", api_logs_reschedule, AUTH_OPERATE },
     { "POST", "/logs/{}/replay", api_logs_replay, API_SEND },

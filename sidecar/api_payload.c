@@ -77,13 +77,13 @@ api_ask(struct api_call *c, const char *const *allowed, json_t **body,
 
 
 static struct slice
-unbase64(struct api_call *c, struct slice text)
+unbase64(struct arena *a, struct slice text)
 {
     unsigned char  *to;
     int             n = -1;
 
     to = text.n == 0 || text.n % 4 != 0 || text.n > 2 * SEND_MAX_BODY ? NULL
-        : arena_alloc(&c->arena, text.n);
+        : arena_alloc(a, text.n);
 
     if (to != NULL) {
         n = EVP_DecodeBlock(to, (const unsigned char *) text.p, (int) text.n);
@@ -100,10 +100,10 @@ unbase64(struct api_call *c, struct slice text)
 
 
 static struct slice
-printed(struct api_call *c, const json_t *v)
+printed(struct arena *a, const json_t *v)
 {
     char         *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
-    struct slice  s = arena_copy(&c->arena, slice_of(text));
+    struct slice  s = arena_copy(a, slice_of(text));
 
     free(text);
     return s;
@@ -137,7 +137,7 @@ check_syntax(struct slice s, struct slice like, struct docs_errors *e)
 
 
 struct slice
-api_payload(struct api_call *c, const json_t *body, struct slice like,
+api_payload(struct arena *a, const json_t *body, struct slice like,
     struct docs_errors *e)
 {
     const json_t  *v = json_object_get(body, "body");
@@ -158,14 +158,14 @@ api_payload(struct api_call *c, const json_t *body, struct slice like,
     }
 
     if (strcmp(encoding, "json") == 0) {
-        s = printed(c, v);
+        s = printed(a, v);
 
     } else if (!json_is_string(v)) {
         docs_error(e, "body", "type", "must be a text in this encoding");
         return SLICE_NONE;
 
     } else {
-        s = encoding[0] == 't' ? arena_copy(&c->arena, s) : unbase64(c, s);
+        s = encoding[0] == 't' ? arena_copy(a, s) : unbase64(a, s);
     }
 
     if (s.p == NULL) {

@@ -30,7 +30,7 @@ must_check bool api_ask(struct api_call *c, const char *const *allowed,
  * there is none.  What replaces JSON must be JSON, what replaces HL7 begin with
  * MSH: LIKE is the original.
  */
-struct slice api_payload(struct api_call *c, const json_t *body,
+struct slice api_payload(struct arena *a, const json_t *body,
     struct slice like, struct docs_errors *e);
 
 /* Answers 422 when there are faults. */

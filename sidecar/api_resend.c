@@ -5,12 +5,15 @@
 
 #include "api_resend.h"
 
-#include "api_idempotency.h"
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "api_audit.h"
+#include "api_idempotency.h"
 #include "api_payload.h"
 #include "clock.h"
 #include "outbound.h"
-#include "resend.h"
+#include "resend_plan.h"
 
 #define AUDIT_TYPE  "integration_directory"
 
@@ -31,27 +34,12 @@ hand_on(struct api_call *c, const struct logdoc *d)
 static bool
 may_resend(struct api_call *c, const struct logdoc *d, bool edited)
 {
-    switch (resend_log(d)) {
+    enum resend_why  why = resend_log(d);
 
-    case RESEND_INBOUND:
-        return api_problem(c, 409, "This is an inbound call: it is replayed, "
-            "not resent.");
-
-    case RESEND_CAPTURED:
-        return api_problem(c, 409, "It was seen passing, not sent from here: "
-            "no integration can send it again.");
-
-    case RESEND_IN_FLIGHT:
-        return api_problem(c, 409, "It is still under way.");
-
-    case RESEND_BODY_CUT:
-    case RESEND_BODY_NOT_KEPT:
-        return edited || api_problem(c, 409, "Its body was not kept whole, so "
-            "it cannot be sent again.");
-
-    default:
-        return true;
-    }
+    return why == RESEND_OK
+           || (edited && (why == RESEND_BODY_CUT
+                          || why == RESEND_BODY_NOT_KEPT))
+           || api_problem(c, 409, "%s", resend_refusal(why));
 }
 
 
@@ -83,8 +71,28 @@ resend(struct api_call *c, struct logdoc *d, struct slice body)
 }
 
 
-void
-api_logs_resend(struct api_call *c)
+static void
+plan_send(struct api_call *c, const struct logdoc *d, struct slice body)
+{
+    json_t  *v = resend_plan(d, outbound_routes(c->env->outbound),
+                     body.p == NULL ? -1 : (int64_t) body.n);
+    char    *text = v == NULL ? NULL : json_dumps(v, JSON_COMPACT);
+
+    json_decref(v);
+
+    if (text == NULL) {
+        (void) api_problem_result(c, RESULT_MEMORY);
+        return;
+    }
+
+    (void) buf_adds(&c->out, text);
+    free(text);
+    api_send(c, 200, API_JSON);
+}
+
+
+static void
+resend_or_plan(struct api_call *c, bool plan)
 {
     static const char *const  members[] = { "reason", "body", "encoding",
                                             NULL };
@@ -95,7 +103,7 @@ api_logs_resend(struct api_call *c)
 
     if (!api_params_end(c) || !api_body_optional(c, &ask)
         || !api_log_read(c, &d)
-        || !may_resend(c, &d, json_object_get(ask, "body") != NULL))
+        || (!plan && !may_resend(c, &d, json_object_get(ask, "body") != NULL)))
     {
         json_decref(ask);
         return;
@@ -103,19 +111,42 @@ api_logs_resend(struct api_call *c)
 
     if (ask != NULL) {
         api_members(ask, members, &e);
-        body = api_payload(c, ask, d.request.data, &e);
+        body = api_payload(&c->arena, ask, d.request.data, &e);
     }
 
-    reason = api_reason(ask, json_object_get(ask, "body") != NULL, &e);
+    reason = api_reason(ask, !plan && json_object_get(ask, "body") != NULL,
+        &e);
 
-    if (api_faultless(c, &e)
-        && api_audit(c, "log.resend", AUDIT_TYPE, c->ids[0], d.org_id, reason,
-               body.p != NULL ? "{\"edited\":true}" : ""))
+    if (!api_faultless(c, &e)) {
+        goto out;
+    }
+
+    if (plan) {
+        plan_send(c, &d, body);
+
+    } else if (api_audit(c, "log.resend", AUDIT_TYPE, c->ids[0], d.org_id,
+                   reason, body.p != NULL ? "{\"edited\":true}" : ""))
     {
         resend(c, &d, body);
     }
 
+out:
+
     json_decref(ask);
+}
+
+
+void
+api_logs_resend(struct api_call *c)
+{
+    resend_or_plan(c, false);
+}
+
+
+void
+api_logs_resend_plan(struct api_call *c)
+{
+    resend_or_plan(c, true);
 }
 
 

@@ -6,6 +6,7 @@
 #include "api_http.h"
 
 void api_logs_resend(struct api_call *c);
+void api_logs_resend_plan(struct api_call *c);      /* sends nothing */
 void api_logs_cancel(struct api_call *c);
 void api_logs_reschedule(struct api_call *c);
 

@@ -134,6 +134,26 @@ cli_open_store(struct cli *c, bool read_only)
 }
 
 
+bool
+cli_is_meant(const struct cli *c, const char *question)
+{
+    char  answer[16];
+
+    if (cli_value(c, "yes") != NULL) {
+        return true;
+    }
+
+    if (!isatty(STDIN_FILENO)) {
+        return false;
+    }
+
+    (void) printf("%s [y/N] ", question);
+    (void) fflush(stdout);
+    return fgets(answer, sizeof(answer), stdin) != NULL
+           && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+
 int
 cli_audit(struct cli *c, struct audit_entry *e)
 {

@@ -59,6 +59,9 @@ int cli_filter(struct cli *c, const char *command, struct filter *f);
 /* The path of config.secret_file, or what it is beside a SQLite file. */
 bool cli_secret_path(const struct config *c, char *path, size_t len);
 
+/* --yes, or a person at the terminal who answers y. */
+bool cli_is_meant(const struct cli *c, const char *question);
+
 /* Writes the entry as of the person at the terminal; says so when it cannot. */
 struct audit_entry;
 int cli_audit(struct cli *c, struct audit_entry *e);
@@ -69,6 +72,9 @@ int cli_migrate(struct cli *c);
 int cli_key(struct cli *c);
 int cli_logs(struct cli *c);
 int cli_retry(struct cli *c);
+int cli_resend(struct cli *c);
+int cli_replay(struct cli *c);
+int cli_cancel(struct cli *c);
 int cli_import(struct cli *c);
 int cli_export(struct cli *c);
 

@@ -78,26 +78,6 @@ plan_print(const struct retry_doc *plan)
 }
 
 
-static bool
-is_meant(const struct cli *c)
-{
-    char  answer[16];
-
-    if (cli_value(c, "yes") != NULL) {
-        return true;
-    }
-
-    if (!isatty(STDIN_FILENO)) {
-        return false;
-    }
-
-    (void) printf("Send them? [y/N] ");
-    (void) fflush(stdout);
-    return fgets(answer, sizeof(answer), stdin) != NULL
-           && (answer[0] == 'y' || answer[0] == 'Y');
-}
-
-
 static int
 job_make(struct cli *c, const struct retry_doc *plan, const char *reason,
     int64_t rate, int64_t stop_after, struct retry_doc *job)
@@ -199,7 +179,7 @@ plan_then_run(struct cli *c, struct filter *f, struct routes *routes)
     if (cli_value(c, "dry-run") == NULL && json_integer_value(
             json_object_get(plan.v, "eligible")) > 0)
     {
-        if (!is_meant(c)) {
+        if (!cli_is_meant(c, "Send them?")) {
             status = cli_complain(CLI_USAGE, "retry: nothing was sent; give "
                 "--yes to send");
         } else {

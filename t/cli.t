@@ -19,7 +19,7 @@ sub runs { ($status, $out) = run_plain(@_); return $out }
 
 my $help = runs('--help');
 is($status, 0, 'help');
-for my $command (qw(run check migrate key logs retry import export version)) {
+for my $command (qw(run check migrate key logs retry resend replay cancel import export version)) {
     like($help, qr/^  $command\s/m, "help names $command");
     my $text = runs($command, '--help');
     is($status, 0, "$command --help");
