@@ -76,11 +76,32 @@ sub pin {
     return;
 }
 
+# Where each session is scheduled as one (sched_autogroup) niceness counts within
+# it only, so the session is put in front as well, until we end.
+my $autogroup = "/proc/$$/autogroup";
+my $usual;
+
 sub hurry {
     return if $> != 0;
     setpriority(0, $_, -15) for @_;
+
+    return if defined $usual || !-e $autogroup;
+    ($usual) = read_file($autogroup) =~ /nice (-?\d+)/ or return;
+    autogroup_nice(-15);
     return;
 }
+
+sub autogroup_nice {
+    my ($nice) = @_;
+
+    open my $fh, '>', $autogroup or return;
+    print $fh $nice;
+    close $fh;
+    return;
+}
+
+my $self = $$;
+END { autogroup_nice($usual) if defined $usual && $$ == $self }
 
 # All threads but the first.
 sub pin_others {

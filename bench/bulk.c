@@ -6,13 +6,14 @@
  *
  *   bulk sqlite:/from sqlite:/to BATCH | bulk mongodb://from mongodb://to BATCH
  *
- * prints logs, logs/s
+ * prints logs, logs/s, us of CPU time a log
  */
 
 #include <inttypes.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "clock.h"
 #include "store_mongo_client.h"
@@ -39,6 +40,32 @@ static struct rows  tables[BULK_TABLES] = {
     { .select = "SELECT * FROM ref ORDER BY id, key",
       .insert = "INSERT INTO ref VALUES(", .id = 2 },
 };
+
+
+struct taken {
+    int64_t  wall_us, cpu_us;
+};
+
+
+static struct taken
+taken_now(void)
+{
+    struct timespec  cpu;
+
+    (void) clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+    return (struct taken) { clock_mono_us(),
+        (int64_t) cpu.tv_sec * 1000000 + cpu.tv_nsec / 1000 };
+}
+
+
+static void
+taken_since(struct taken *t)
+{
+    struct taken  now = taken_now();
+
+    t->wall_us = now.wall_us - t->wall_us;
+    t->cpu_us = now.cpu_us - t->cpu_us;
+}
 
 
 static void
@@ -166,7 +193,8 @@ rows_insert(sqlite3 *db, struct rows *r, int64_t id)
 
 
 static size_t
-sqlite_bulk(const char *from, const char *to, size_t batch, int64_t *us)
+sqlite_bulk(const char *from, const char *to, size_t batch,
+    struct taken *taken)
 {
     struct rows  *logs = &tables[0];
     sqlite3      *db;
@@ -190,7 +218,7 @@ sqlite_bulk(const char *from, const char *to, size_t batch, int64_t *us)
         rows_prepare(db, &tables[t]);
     }
 
-    *us = clock_mono_us();
+    *taken = taken_now();
 
     for (n = 0; n < logs->n; n++) {
         if (n % batch == 0) {
@@ -204,7 +232,7 @@ sqlite_bulk(const char *from, const char *to, size_t batch, int64_t *us)
     }
 
     exec(db, "COMMIT");
-    *us = clock_mono_us() - *us;
+    taken_since(taken);
 
     for (int t = 0; t < BULK_TABLES; t++) {
         sqlite3_finalize(tables[t].st);
@@ -255,7 +283,8 @@ documents_load(struct mongo_store *m, size_t *n)
 
 
 static size_t
-mongo_bulk(const char *from, const char *to, size_t batch, int64_t *us)
+mongo_bulk(const char *from, const char *to, size_t batch,
+    struct taken *taken)
 {
     struct mongo_call   call;
     struct store       *source, *target;
@@ -276,7 +305,7 @@ mongo_bulk(const char *from, const char *to, size_t batch, int64_t *us)
 
     BSON_APPEND_BOOL(&opts, "ordered", false);
     BSON_APPEND_BOOL(&opts, "validate", false);
-    *us = clock_mono_us();
+    *taken = taken_now();
 
     for (size_t at = 0; at < n; at += some) {
         some = n - at < batch ? n - at : batch;
@@ -288,7 +317,7 @@ mongo_bulk(const char *from, const char *to, size_t batch, int64_t *us)
         }
     }
 
-    *us = clock_mono_us() - *us;
+    taken_since(taken);
     mongo_end((struct mongo_store *) target, &call);
     store_close(source);
     store_close(target);
@@ -299,8 +328,8 @@ mongo_bulk(const char *from, const char *to, size_t batch, int64_t *us)
 int
 main(int argc, char **argv)
 {
-    int64_t  us;
-    size_t   n, batch = argc == 4 ? strtoul(argv[3], NULL, 10) : 0;
+    struct taken  taken;
+    size_t        n, batch = argc == 4 ? strtoul(argv[3], NULL, 10) : 0;
 
     if (batch == 0) {
         fprintf(stderr, "usage: bulk FROM TO BATCH\n");
@@ -308,9 +337,10 @@ main(int argc, char **argv)
     }
 
     n = strncmp(argv[1], "sqlite:", 7) == 0
-        ? sqlite_bulk(argv[1], argv[2], batch, &us)
-        : mongo_bulk(argv[1], argv[2], batch, &us);
+        ? sqlite_bulk(argv[1], argv[2], batch, &taken)
+        : mongo_bulk(argv[1], argv[2], batch, &taken);
 
-    printf("%zu %.0f\n", n, (double) n * 1e6 / (double) us);
+    printf("%zu %.0f %.2f\n", n, (double) n * 1e6 / (double) taken.wall_us,
+        (double) taken.cpu_us / (double) n);
     return 0;
 }
