@@ -45,9 +45,14 @@ struct sqlite_conn {
 };
 
 /* Statements that are kept, prepared when first used. */
+/* rows of the statements that insert many */
+#define SQLITE_ROWS  16
+
 enum sqlite_stmt {
     SQL_BEGIN, SQL_COMMIT, SQL_ROLLBACK,
     SQL_LOG_INSERT, SQL_DETAIL_INSERT, SQL_BODY_INSERT, SQL_REF_INSERT,
+    SQL_LOG_INSERT_MANY, SQL_DETAIL_INSERT_MANY, SQL_BODY_INSERT_MANY,
+    SQL_REF_INSERT_MANY,                   /* SQLITE_ROWS at once */
     SQL_DIGEST, SQL_DICT_FIND, SQL_DICT_INSERT,
     SQL_PART_LAST, SQL_PART_PUT,
     SQL_HEAT_ADD, SQL_HEAT_UNDONE, SQL_HEAT_TODO,
@@ -197,6 +202,40 @@ unsigned sqlite_pack_keys(const struct logdoc *d,
 int64_t sqlite_key_hash(enum filter_field field, struct slice name,
     struct slice value);
 
+/* -- store_sqlite_lot.c -------------------------------------------------- */
+
+struct sqlite_lot {
+    enum sqlite_stmt  one, many;           /* its statements */
+    unsigned          columns, n;
+    struct {
+        int64_t       number[2];           /* all columns but the last */
+        struct slice  blob;                /* the last; a NULL p: a number */
+        int64_t       last;
+    }                 rows[SQLITE_ROWS];
+};
+
+void sqlite_lot_init(struct sqlite_lot *lot, enum sqlite_stmt one,
+    enum sqlite_stmt many, unsigned columns);
+/* P must outlive the flush, which comes by itself when the lot is full. */
+must_check enum result sqlite_lot_add_blob(struct sqlite_conn *c,
+    struct sqlite_lot *lot, int64_t id, const char *p, size_t n);
+must_check enum result sqlite_lot_add_ref(struct sqlite_conn *c,
+    struct sqlite_lot *lot, int64_t part, int64_t key, int64_t id);
+must_check enum result sqlite_lot_flush(struct sqlite_conn *c,
+    struct sqlite_lot *lot);
+
+/* -- store_sqlite_insert.c ----------------------------------------------- */
+
+enum result sqlite_logs_insert(struct store *s, const struct logdoc *docs,
+    size_t n, enum store_insert *outcome);
+enum result sqlite_event_put(struct store *s, const struct store_event *e,
+    enum store_insert *outcome);
+
+/* Rounded up to hours, so that few pages of the index change. */
+int64_t sqlite_expires_hour(const struct logdoc *d);
+must_check enum result sqlite_blob_put(struct sqlite_conn *c,
+    enum sqlite_stmt which, int64_t id, const char *p, size_t n);
+
 /* -- store_sqlite_logs.c ------------------------------------------------- */
 
 /* The columns that sqlite_row_decode wants, of d and t. */
@@ -210,10 +249,6 @@ int64_t sqlite_key_hash(enum filter_field field, struct slice name,
 must_check enum result sqlite_row_decode(struct sqlite_conn *c,
     sqlite3_stmt *st, struct arena *a, struct logdoc *d);
 
-enum result sqlite_logs_insert(struct store *s, const struct logdoc *docs,
-    size_t n, enum store_insert *outcome);
-enum result sqlite_event_put(struct store *s, const struct store_event *e,
-    enum store_insert *outcome);
 enum result sqlite_log_get(struct store *s, const struct scope *sc,
     const uint8_t id[UUID_BYTES], struct arena *a, struct logdoc *out);
 
@@ -221,11 +256,6 @@ enum result sqlite_log_get(struct store *s, const struct scope *sc,
 must_check enum result sqlite_log_read(struct sqlite_conn *c,
     const struct scope *sc, const uint8_t id[UUID_BYTES], struct arena *a,
     struct logdoc *out);
-
-/* Rounded up to hours, so that few pages of the index change. */
-int64_t sqlite_expires_hour(const struct logdoc *d);
-must_check enum result sqlite_blob_put(struct sqlite_conn *c,
-    enum sqlite_stmt which, int64_t id, const char *p, size_t n);
 
 /* -- store_sqlite_outbound.c --------------------------------------------- */
 

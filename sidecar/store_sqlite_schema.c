@@ -110,6 +110,15 @@ static const char  schema_audit[] =
     " CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER) BEGIN"
     " SELECT RAISE(ABORT, 'the audit log cannot be deleted'); END;";
 
+/*
+ * SQLITE_ROWS rows.  FAIL keeps those before the one that has no place, and
+ * neither it nor IGNORE can undo the statement: ABORT could, and to be able
+ * to it would copy every page first, which costs more than all the rest.
+ */
+#define FOUR(row)   row "," row "," row "," row
+#define ROWS(row)   FOUR(FOUR(row))
+#define ROW_OF_LOG  "(" FOUR("?,?,?,?,?") ")"
+
 const char *const  sqlite_stmt_text[SQL_STMT_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
@@ -122,6 +131,12 @@ const char *const  sqlite_stmt_text[SQL_STMT_COUNT] = {
     [SQL_BODY_INSERT] = "INSERT INTO body VALUES(?1,?2)",
     [SQL_REF_INSERT] =
         "INSERT INTO ref VALUES(?1,?2,?3) ON CONFLICT DO NOTHING",
+    [SQL_LOG_INSERT_MANY] =
+        "INSERT OR FAIL INTO integration_directory VALUES" ROWS(ROW_OF_LOG),
+    [SQL_DETAIL_INSERT_MANY] =
+        "INSERT OR FAIL INTO detail VALUES" ROWS("(?,?)"),
+    [SQL_BODY_INSERT_MANY] = "INSERT OR FAIL INTO body VALUES" ROWS("(?,?)"),
+    [SQL_REF_INSERT_MANY] = "INSERT OR IGNORE INTO ref VALUES" ROWS("(?,?,?)"),
     [SQL_DIGEST] =
         "SELECT substr(t.data,1,16) FROM integration_directory d"
         " JOIN detail t ON t.id=d.id WHERE d.uid=?1",

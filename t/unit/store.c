@@ -504,6 +504,60 @@ test_one_bad_document_spares_the_others(void **state)
 }
 
 
+/* Many rows go in at once: what is there, refused or at the same time must not
+ * shift what is said of the others. */
+static void
+test_a_long_batch_with_everything_in_it(void **state)
+{
+    enum { LONG = 100 };
+    struct world       *w = *state;
+    struct logdoc      *d = calloc(LONG, sizeof(*d)), got;
+    enum store_insert   outcome[LONG], wanted[LONG];
+    size_t              before = 0;
+
+    assert_non_null(d);
+
+    for (int i = 0; i < LONG; i++) {
+        doc_plain(w, &d[i], w->base_us + i / 3 * 7);
+        doc_ids(w, &d[i]);
+        d[i].request.data = text(w, "{\"n\":%d}", i);
+        d[i].request.bytes = (int64_t) d[i].request.data.n;
+        wanted[i] = STORE_NEW;
+    }
+
+    for (int i = 20; i < 60; i += 9) {
+        assert_int_equal(store_logs_insert(w->s, &d[i], 1, outcome),
+            RESULT_OK);
+        wanted[i] = i % 2 == 0 ? STORE_SAME : STORE_DIFFERENT;
+        d[i].digest[0] ^= i % 2 == 0 ? 0 : 1;
+        before++;
+    }
+
+    d[70].started_us = LOGDOC_NONE;
+    wanted[70] = STORE_REFUSED;
+    d[85] = d[3];                          /* of the same batch */
+    wanted[85] = STORE_SAME;
+
+    assert_true(before > 3);
+    assert_int_equal(store_logs_insert(w->s, d, LONG, outcome), RESULT_OK);
+
+    for (int i = 0; i < LONG; i++) {
+        if (outcome[i] != wanted[i]) {
+            fail_msg("log %d: %d is not %d", i, (int) outcome[i],
+                (int) wanted[i]);
+        }
+
+        if (outcome[i] == STORE_NEW) {
+            assert_int_equal(store_log_get(w->s, &everybody, d[i].id,
+                &w->read, &got), RESULT_OK);
+            doc_compare(&d[i], &got);
+        }
+    }
+
+    free(d);
+}
+
+
 /* A parameter as a client would write it. */
 static void
 filter_random_term(struct world *w, struct filter *f)
@@ -1654,6 +1708,7 @@ main(void)
         STORE_TEST(test_large_body),
         STORE_TEST(test_duplicates),
         STORE_TEST(test_one_bad_document_spares_the_others),
+        STORE_TEST(test_a_long_batch_with_everything_in_it),
         STORE_TEST(test_filters_mean_what_filter_match_means),
         STORE_TEST(test_pages_with_equal_times),
         STORE_TEST(test_partial_pages_reach_the_end),
