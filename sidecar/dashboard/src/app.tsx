@@ -1,5 +1,5 @@
 import { lazy, Suspense, useEffect, useState } from "react";
-import { Navigate, Route, Routes } from "react-router";
+import { Link, Navigate, Route, Routes } from "react-router";
 import { ApiError, setUnauthorized } from "./api/client";
 import { queryClient, useMe } from "./api/queries";
 import { SignIn } from "./shell/signin";
@@ -52,7 +52,8 @@ export function App() {
               <Route path="/dead-letters" element={<DeadLetters />} />
               <Route path="/config/:what?" element={<Configuration />} />
               <Route path="*" element={
-                <main className="page"><h1 className="visually-hidden">Not found</h1><Failure error={new ApiError({ status: 404, title: "No such page" })} /></main>} />
+                <main className="page"><h1 className="visually-hidden">Not found</h1><Failure error={new ApiError({ status: 404, title: "No such page", detail: "The address leads nowhere in this dashboard." })} />
+                  <p style={{ textAlign: "center" }}><Link to="/logs/api">All logs</Link></p></main>} />
             </Routes>
           </Suspense>
         </Boundary>

@@ -21,6 +21,8 @@ function useDocs(path: string): Doc[] {
     queryFn: ({ signal }) => json<Page<Doc>>(path, { signal, params: [["limit", "200"]] }) }).data?.data ?? NO_DOCS;
 }
 
+const byNumber = (a: Doc, b: Doc): number => Number(a.id) - Number(b.id);
+
 export default function Configuration() {
   const { what } = useParams();
   const me = useSession();
@@ -114,6 +116,7 @@ function Collection({ kind }: { kind: Kind }) {
           : <span className="muted" style={{ fontSize: 13 }}>Your role, {me.role}, reads these.</span>}
       </header>
       <List<Doc> path={kind.path} cols={cols} rowKey={(d) => String(d.id)} label={kind.title}
+        order={kind.intId ? byNumber : undefined}
         empty={writable ? <p>Make the first one with "New {kind.one}".</p> : null} />
       {editing ? <DocForm kind={kind} doc={editing.doc} etag={editing.etag} choices={{ orgs, categories }}
         close={() => setEditing(null)} /> : null}

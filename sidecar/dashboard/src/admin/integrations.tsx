@@ -58,7 +58,7 @@ export function Integrations() {
     { head: "Name", cell: (d) => <Link to={`/logs/webhook?integration_id=${d.id}&range=24h`} title="Its deliveries of the last day">{visibleLine(d.name)}</Link> },
     { head: "Lab", cell: (d) => <>{visibleLine(lab.get(String(d.lab_id)) ?? "")} <span className="muted">{d.lab_id}</span></> },
     { head: "Action", cell: (d) => <>{visibleLine(action?.get(String(d.action_id)) ?? "")} <span className="muted">{d.action_id}</span></> },
-    { head: "To", cell: (d) => <span className="mono" style={{ overflowWrap: "anywhere" }}>{d.transport === "mllp"
+    { head: "To", cell: (d) => <span className="mono address">{d.transport === "mllp"
       ? `mllp ${visibleLine(d.host ?? "")}:${d.port}` : `${d.request_type ?? "POST"} ${visibleLine(d.url ?? "")}`}</span> },
     { head: "State", cell: (d) => {
       const s = states.get(d.id);

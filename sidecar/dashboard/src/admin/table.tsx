@@ -14,9 +14,10 @@ export interface Col<T> {
 
 const NO_PARAMS: Params = [];
 
-export function List<T>({ path, params = NO_PARAMS, cols, rowKey, empty, label, every }: {
+export function List<T>({ path, params = NO_PARAMS, cols, rowKey, empty, label, every, order }: {
   path: string; params?: Params; cols: readonly Col<T>[]; rowKey: (t: T) => string;
   empty: ReactNode; label: string; every?: number;
+  order?: (a: T, b: T) => number;          /* of a list that is there whole */
 }) {
   const q = useInfiniteQuery({
     queryKey: ["list", path, params],
@@ -26,7 +27,8 @@ export function List<T>({ path, params = NO_PARAMS, cols, rowKey, empty, label, 
         ...(pageParam ? [["cursor", pageParam] as [string, string]] : [])] }),
     getNextPageParam: (last) => last.page.has_more && last.page.next ? last.page.next : undefined,
   });
-  const rows = q.data?.pages.flatMap((p) => p.data) ?? [];
+  const all = q.data?.pages.flatMap((p) => p.data) ?? [];
+  const rows = order && !q.hasNextPage ? [...all].sort(order) : all;
   if (q.error && rows.length === 0) {
     return <Failure title={label} error={q.error} retry={() => void q.refetch()} />;
   }

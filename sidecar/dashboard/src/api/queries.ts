@@ -97,8 +97,8 @@ export function useViews() {
 /* Names for ids: asked once, kept while the page is open. */
 export interface Named { _id?: string | number; id?: string | number; name: string }
 
-function useNames(path: string) {
-  return useQuery({ queryKey: ["names", path], staleTime: 5 * 60_000, retry: false,
+function useNames(path: string, enabled = true) {
+  return useQuery({ queryKey: ["names", path], enabled, staleTime: 5 * 60_000, retry: false,
     queryFn: async ({ signal }) => {
       const out = new Map<string, string>();
       let cursor = "";
@@ -117,5 +117,5 @@ function useNames(path: string) {
 
 export const useActionNames = () => useNames("/actions");
 export const useDeveloperNames = () => useNames("/developers");
-export const useIntegrationNames = () => useNames("/integrations");
+export const useIntegrationNames = (enabled = true) => useNames("/integrations", enabled);
 export const useCategoryNames = () => useNames("/action-categories");

@@ -6,7 +6,7 @@ import { visible, visibleLine } from "../lib/escape";
 import { millis } from "../lib/numbers";
 import { Empty, Failure, Loading, Segmented, Time } from "../ui/parts";
 import { AttemptDiff } from "./attempt-diff";
-import { bodyText, diffable } from "./content";
+import { bodyText, diffable, sentBy, type Sent } from "./content";
 import { HeaderTable, Timing, headerOf } from "./pieces";
 import { Viewer } from "./viewer";
 
@@ -49,13 +49,13 @@ export function Attempts({ log }: { log: Log }) {
       {diff ? <AttemptDiff a={diffable(by(diff[0]))} b={diffable(by(diff[1]))}
         label={`Attempt ${diff[0]} to attempt ${diff[1]}`} /> : null}
       <ol className="attempts" reversed>
-        {list.map((a, i) => <Item key={a.number} a={a} first={i === 0} />)}
+        {list.map((a, i) => <Item key={a.number} a={a} log={log} first={i === 0} />)}
       </ol>
     </>
   );
 }
 
-function Item({ a, first }: { a: Attempt; first: boolean }) {
+function Item({ a, log, first }: { a: Attempt; log: Log; first: boolean }) {
   const [open, setOpen] = useState(first);
   const o = OUTCOME[a.outcome] ?? { status: "PENDING", mark: "?", word: a.outcome };
   return (
@@ -77,18 +77,39 @@ function Item({ a, first }: { a: Attempt; first: boolean }) {
       {open ? (
         <div className="stack" style={{ marginTop: 8 }}>
           <Timing t={a.timing} />
-          <div className="sides"><Side name="Request" body={a.request} />
-            <Side name="Response" body={a.response} /></div>
+          <div className="sides"><Request a={a} sent={sentBy(a, log)} log={log} />
+            <Side name="Response" body={a.response} note={a.response?.status || a.response?.bytes ? "" : "No answer came."} /></div>
         </div>) : null}
     </li>
   );
 }
 
-function Side({ name, body }: { name: string; body: Body }) {
+/* What went out, and from where we know it. */
+const SENT: Record<Sent["from"], (a: Attempt, log: Log) => string> = {
+  attempt: () => "",
+  log: (a, log) => log.kind === "hl7"
+    ? `The payload of which the HL7 message of ${bytesText(a.request?.bytes)} was made; the message itself is not kept.`
+    : "The log's own body: every attempt of a delivery sends the same.",
+  masked: () => "Your key may not see bodies (right: unmask).",
+  unsent: () => "Nothing was sent.",
+  unknown: (a, log) => (a.request?.bytes ?? 0) > (log.request?.bytes ?? 0)
+    ? "Sent as one of a batch; the joined body is not kept."
+    : "The body that was sent is not kept.",
+};
+
+function Request({ a, sent, log }: { a: Attempt; sent: Sent; log: Log }) {
+  const id = log.message_id && sent.from !== "unsent" && log.kind === "webhook" ? ` Its webhook-id is ${log.message_id}.` : "";
+  const note = SENT[sent.from](a, log);
+  return <Side name="Request" body={sent.body} bytes={a.request?.bytes}
+    note={note && !a.request?.headers?.length && sent.from !== "unsent" && log.kind !== "hl7" ? `${note} Headers are not kept by attempt.${id}` : note} />;
+}
+
+function Side({ name, body, note, bytes = body?.bytes }: { name: string; body: Body; note: string; bytes?: number | null }) {
   const c = bodyText(body);
   return (
     <section className="card" aria-label={`${name} of the attempt`}>
-      <header><h3>{name}</h3><span className="muted" style={{ fontSize: 13 }}>{bytesText(body?.bytes)}</span></header>
+      <header><h3>{name}</h3><span className="muted" style={{ fontSize: 13 }}>{bytesText(bytes)}</span></header>
+      {note ? <p className="muted note">{note}</p> : null}
       {body?.headers?.length ? <HeaderTable pairs={body.headers} label="Headers" /> : null}
       {c.text !== "" || c.base64 !== null
         ? <Viewer text={c.text} base64={c.base64} contentType={headerOf(body.headers, "content-type")}

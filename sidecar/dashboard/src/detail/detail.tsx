@@ -53,16 +53,19 @@ function Loaded({ log, names, part, onPart, tools }: {
   return (
     <article className="detail" aria-label={`Log ${log._id}`}>
       <div className="detail-top">
-        <div className="row wrap" style={{ gap: 10 }}>
-          <Status status={log.status} kind={log.kind} />
-          {log.response?.status ? <span className="strong">{log.response.status}</span> : null}
-          <span className="muted"><Time at={log.timing.started_at} form="full" /></span>
-          <span className="muted">{millis(log.timing.duration_ms)}</span>
-          <span className="grow" />
-          <Actions log={log} />
-          <CopyButton text={curl} label="cURL" what="as cURL; secrets are variables" />
-          <CopyButton text={`${window.location.origin}/dashboard/log/${log._id}`} what="the link" icon="link" />
-          {tools}
+        <div className="detail-head">
+          <div className="row wrap facts-line">
+            <Status status={log.status} kind={log.kind} />
+            {log.response?.status ? <span className="strong">{log.response.status}</span> : null}
+            <span className="muted"><Time at={log.timing.started_at} form="full" /></span>
+            {log.timing.duration_ms === null ? null : <span className="muted">{millis(log.timing.duration_ms)}</span>}
+          </div>
+          <div className="row wrap acts">
+            <Actions log={log} />
+            <CopyButton text={curl} label="cURL" what="as cURL; secrets are variables" />
+            <CopyButton text={`${window.location.origin}/dashboard/log/${log._id}`} what="the link" icon="link" />
+          </div>
+          {tools ? <div className="row tools">{tools}</div> : null}
         </div>
         <h2 className="detail-title">{visibleLine(endpointOf(log))}</h2>
         <div className="tabs" role="tablist" aria-label="Parts of the log"

@@ -44,6 +44,8 @@ const look = EditorView.theme({
     border: "1px solid var(--line-strong)", color: "var(--text)", borderRadius: "4px" },
   ".cm-searchMatch": { backgroundColor: "var(--retry-soft)", outline: "1px solid var(--retry)" },
   ".cm-searchMatch-selected": { backgroundColor: "var(--retry)", color: "var(--surface)" },
+  /* the library's sign is in few fonts */
+  ".cm-collapsedLines:before, .cm-collapsedLines:after": { content: '"\\22ef" !important' },
   ".cm-specialChar": { color: "var(--fail)" },
   ".cm-tooltip": { backgroundColor: "var(--surface)", color: "var(--text)",
     border: "1px solid var(--line-strong)", borderRadius: "6px", padding: "2px 8px",

@@ -1,4 +1,5 @@
 import { useEffect, useId, useMemo, useRef, useState, type KeyboardEvent } from "react";
+import { useIntegrationNames } from "../api/queries";
 import { FIELDS, parseSearch, sameToken, tokenText, type Filter, type Token } from "../lib/filters";
 import { visibleLine } from "../lib/escape";
 import { Icon } from "../ui/icons";
@@ -18,11 +19,11 @@ function labelsOf(t: Filter): { name: string; op: string } {
   return { name: m?.[1] ?? t.name, op: m?.[2] ?? ":" };
 }
 
-function valueText(t: Filter, names: Names): string {
-  const map = { action_id: names.action, developer_id: names.developer, lab_id: names.lab }[t.name];
+function valueText(t: Filter, names: Names, integration: Names["lab"] | undefined): string {
+  const map = { integration_id: integration, action_id: names.action, developer_id: names.developer, lab_id: names.lab }[t.name];
   const name = map?.get(t.value);
   return t.name === "status" ? statusWord(t.value)
-    : name ? `${t.name === "developer_id" ? "" : `${t.value} `}${name}` : t.value;
+    : name ? `${t.name === "developer_id" || t.name === "integration_id" ? "" : `${t.value} `}${name}` : t.value;
 }
 
 /* The search box speaks the language of the address; chips are its words. */
@@ -144,6 +145,7 @@ export function FilterBar({ tokens, onChange, names, focusKey }: {
 function Chip({ token, names, onEdit, onRemove }: {
   token: Token; names: Names; onEdit: () => void; onRemove: () => void;
 }) {
+  const integrations = useIntegrationNames(token.kind === "filter" && token.name === "integration_id").data;
   if (token.kind === "bad") {
     return (
       <span className="tok bad" title={token.why}>
@@ -155,7 +157,7 @@ function Chip({ token, names, onEdit, onRemove }: {
     );
   }
   const { name, op } = labelsOf(token);
-  const value = visibleLine(valueText(token, names));
+  const value = visibleLine(valueText(token, names, integrations));
   return (
     <span className={`tok${token.not ? " not" : ""}`}>
       <button type="button" className="body" onClick={onEdit} title="Edit this filter"

@@ -1,12 +1,13 @@
-import { Button, PasswordInput } from "@mantine/core";
-import { useState, type FormEvent } from "react";
+import { useId, useState, type FormEvent } from "react";
 import { ApiError, request } from "../api/client";
 import { queryClient } from "../api/queries";
-import { Mark } from "../ui/icons";
+import { Icon, Mark } from "../ui/icons";
 
 /* The key goes to /login once and is forgotten: the cookie is not readable. */
 export function SignIn({ ended }: { ended: boolean }) {
+  const id = useId();
   const [key, setKey] = useState("");
+  const [shown, setShown] = useState(false);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<string | null>(null);
 
@@ -41,11 +42,19 @@ export function SignIn({ ended }: { ended: boolean }) {
           <h1 id="signin-title" style={{ fontSize: 18 }}>Integration Dashboard</h1>
         </div>
         {ended ? <p role="status">Your session has ended. Sign in again to go on where you were.</p> : null}
-        <PasswordInput label="API key" placeholder="idash_..." value={key} autoFocus required
-          autoComplete="off" spellCheck={false} error={error} withAsterisk={false}
-          visibilityToggleButtonProps={{ "aria-label": "Show or hide the key" }}
-          onChange={(e) => setKey(e.currentTarget.value)} />
-        <Button type="submit" loading={busy}>Sign in</Button>
+        <div>
+          <label htmlFor={id} className="strong">API key</label>
+          <div className="row" style={{ gap: 4 }}>
+            <input id={id} className="field grow" type={shown ? "text" : "password"} placeholder="idash_..." value={key}
+              autoFocus required autoComplete="off" spellCheck={false} aria-invalid={error !== null}
+              aria-describedby={`${id}-h`} onChange={(e) => setKey(e.currentTarget.value)} />
+            <button type="button" className="iconbtn boxed" aria-label="Show the key" aria-pressed={shown}
+              title="Show the key" onClick={() => setShown(!shown)}><Icon name="eye" /></button>
+          </div>
+          <div id={`${id}-h`} role="status" style={{ fontSize: 13, color: "var(--fail)" }}>{error ?? ""}</div>
+        </div>
+        <button type="submit" className="iconbtn primary" style={{ height: 36 }} disabled={busy}>
+          {busy ? "Signing in" : "Sign in"}</button>
         <p className="muted" style={{ fontSize: 13 }}>
           The key is exchanged for a session cookie and kept nowhere in this browser.
           A first key comes from <code className="mono">integrationd key create --role admin --org 0</code>.
