@@ -10,11 +10,13 @@ import { createRoot } from "react-dom/client";
 import { BrowserRouter } from "react-router";
 import { App } from "./app";
 import { queryClient } from "./api/queries";
+import { askAhead } from "./logs/ahead";
 import { nonce } from "./nonce";
 import { schemeManager } from "./shell/scheme";
 import { cssVariables, theme } from "./theme";
 
-createRoot(document.getElementById("root")!).render(
+/* index.html shows a shell until it is known who is there */
+void askAhead(window.location.pathname, window.location.search).finally(() => createRoot(document.getElementById("root")!).render(
   <StrictMode>
     <MantineProvider theme={theme} cssVariablesResolver={cssVariables}
       defaultColorScheme="auto" getStyleNonce={() => nonce}
@@ -26,4 +28,4 @@ createRoot(document.getElementById("root")!).render(
       </QueryClientProvider>
     </MantineProvider>
   </StrictMode>,
-);
+));

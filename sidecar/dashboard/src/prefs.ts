@@ -59,6 +59,10 @@ export function getPrefs(): Prefs {
 }
 
 export function useZone(): string {
-  const { zone } = usePrefs();
-  return zone === "local" ? browserZone() : zone;
+  usePrefs();
+  return getZone();
+}
+
+export function getZone(): string {
+  return current.zone === "local" ? browserZone() : current.zone;
 }

@@ -67,6 +67,7 @@ export interface Options {
   signal?: AbortSignal;
   params?: Params;
   quiet401?: boolean;
+  sent?: Promise<Response>;     /* the same request, already under way */
 }
 
 export async function request(path: string, o: Options = {}): Promise<Response> {
@@ -78,8 +79,8 @@ export async function request(path: string, o: Options = {}): Promise<Response> 
   }
   let r: Response;
   try {
-    r = await fetch(url(path, o.params), { method: o.method ?? "GET", headers, body,
-      signal: o.signal, credentials: "same-origin", cache: "no-store" });
+    r = await (o.sent ?? fetch(url(path, o.params), { method: o.method ?? "GET", headers, body,
+      signal: o.signal, credentials: "same-origin", cache: "no-store" }));
   } catch (e) {
     if (e instanceof DOMException && e.name === "AbortError") {
       throw e;

@@ -1,6 +1,6 @@
 /* What the screens ask for.  Every query carries the AbortSignal of its view. */
 
-import { QueryClient, keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { QueryClient, infiniteQueryOptions, keepPreviousData, queryOptions, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { rawMember } from "../lib/raw";
 import { ApiError, json, request, type Params } from "./client";
 import type { Attempt, Body, ErrorGroup, Heatmap, Log, Me, Page, SavedView, Summary } from "./types";
@@ -18,21 +18,31 @@ export const queryClient = new QueryClient({
   },
 });
 
-export function useMe() {
-  return useQuery({ queryKey: ["me"], staleTime: 60_000,
-    queryFn: ({ signal }) => json<Me>("/me", { signal, quiet401: true }) });
+/* What start.js asked for before this file was there; good once. */
+function early(): Promise<Response> | undefined {
+  const w = window as { idashMe?: Promise<Response> };
+  const p = w.idashMe;
+  w.idashMe = undefined;
+  return p;
 }
 
+export const meQuery = queryOptions({ queryKey: ["me"], staleTime: 60_000,
+  queryFn: ({ signal }) => json<Me>("/me", { signal, quiet401: true, sent: early() }) });
+
+export const summaryQuery = (params: Params) => queryOptions({ queryKey: ["summary", params],
+  queryFn: ({ signal }) => json<Summary>("/summary", { signal, params }) });
+
+export const heatmapQuery = (params: Params) => queryOptions({ queryKey: ["heatmap", params],
+  queryFn: ({ signal }) => json<Heatmap>("/heatmap", { signal, params }) });
+
+export const useMe = () => useQuery(meQuery);
+
 export function useSummary(params: Params) {
-  return useQuery({ queryKey: ["summary", params], placeholderData: keepPreviousData,
-    refetchInterval: 30_000,
-    queryFn: ({ signal }) => json<Summary>("/summary", { signal, params }) });
+  return useQuery({ ...summaryQuery(params), placeholderData: keepPreviousData, refetchInterval: 30_000 });
 }
 
 export function useHeatmap(params: Params, enabled: boolean) {
-  return useQuery({ queryKey: ["heatmap", params], placeholderData: keepPreviousData,
-    enabled, refetchInterval: 60_000,
-    queryFn: ({ signal }) => json<Heatmap>("/heatmap", { signal, params }) });
+  return useQuery({ ...heatmapQuery(params), placeholderData: keepPreviousData, enabled, refetchInterval: 60_000 });
 }
 
 export function useErrorGroups(params: Params, enabled: boolean) {
@@ -44,9 +54,9 @@ export function useErrorGroups(params: Params, enabled: boolean) {
 export const PAGE_SIZE = 50;
 export const MAX_PAGES = 20;
 
-export function useLogs(params: Params, epoch: number) {
-  return useInfiniteQuery({
-    queryKey: ["logs", params, epoch], placeholderData: keepPreviousData,
+export function logsQuery(params: Params, epoch: number) {
+  return infiniteQueryOptions({
+    queryKey: ["logs", params, epoch],
     initialPageParam: "",
     staleTime: Infinity,
     queryFn: ({ signal, pageParam }) => json<Page<Log>>("/logs", { signal,
@@ -55,6 +65,9 @@ export function useLogs(params: Params, epoch: number) {
     getNextPageParam: (last) => last.page.has_more && last.page.next ? last.page.next : undefined,
   });
 }
+
+export const useLogs = (params: Params, epoch: number) =>
+  useInfiniteQuery({ ...logsQuery(params, epoch), placeholderData: keepPreviousData });
 
 function keepRaw(text: string, path: (string | number)[], of: { request: Body; response: Body }): void {
   for (const side of ["request", "response"] as const) {

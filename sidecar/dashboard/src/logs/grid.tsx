@@ -51,7 +51,7 @@ export function Grid(p: GridProps) {
   }, []);
 
   const v = useWindowVirtualizer({
-    count: p.rows.length, estimateSize: () => height, overscan: 8, scrollMargin: top,
+    count: p.rows.length, estimateSize: () => height, overscan: 8, useFlushSync: false, scrollMargin: top,
     getItemKey: (i) => p.rows[i]!._id,
     rangeExtractor: (r) => {
       const out = defaultRangeExtractor(r);

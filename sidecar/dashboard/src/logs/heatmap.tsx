@@ -1,9 +1,10 @@
-import { useEffect, useMemo, useRef, useState, type KeyboardEvent, type PointerEvent } from "react";
+import { memo, useDeferredValue, useEffect, useMemo, useRef, useState, type KeyboardEvent, type PointerEvent } from "react";
 import type { HeatRow, Heatmap } from "../api/types";
 import { visibleLine } from "../lib/escape";
 import { count, percent, short } from "../lib/numbers";
 import { DAY, civil, dayText, minuteText } from "../lib/time";
 import { useZone } from "../prefs";
+import { Skeleton } from "../ui/parts";
 
 /* Limits of the failure rate between the steps of the ramp. */
 const STEPS = [0, 0.01, 0.05, 0.2, 0.5];
@@ -23,10 +24,19 @@ export function level(ok: number, fail: number): number {
 
 interface Picked { rows: [number, number]; cols: [number, number] }
 
-export function HeatGrid({ data, name: nameOf, stale, onPick }: {
+/* In the background: cells by the thousand must not hold up what is being done. */
+export const HeatGrid = memo(function HeatGrid(p: GridProps) {
+  const data = useDeferredValue<Heatmap | undefined>(p.data, undefined);
+  return data ? <Cells {...p} data={data} stale={p.stale || data !== p.data} />
+    : <div style={{ padding: 12 }} className="stack">{[0, 1, 2, 3, 4, 5].map((i) => <Skeleton key={i} h={20} />)}</div>;
+});
+
+interface GridProps {
   data: Heatmap; name: (key: string) => string; stale: boolean;
   onPick: (from: number, to: number, key: string | null) => void;
-}) {
+}
+
+const Cells = memo(function Cells({ data, name: nameOf, stale, onPick }: GridProps) {
   const name = (r: HeatRow): string => r.other ? "other" : r.key === null ? "unknown" : nameOf(r.key);
   const zone = useZone();
   const table = useRef<HTMLTableElement>(null);
@@ -53,15 +63,10 @@ export function HeatGrid({ data, name: nameOf, stale, onPick }: {
   const head = width < 560 ? 120 : Math.min(320, Math.max(220, Math.round(width * 0.27)));
   const cellW = (width - head - 84) / cols;
   const narrow = cellW < 22;
-  const label = (r: number, c: number): string => {
-    const row = data.rows[r]!;
-    const [ok, fail] = row.cells[c] ?? [0, 0];
+  const when = useMemo(() => Array.from({ length: cols }, (_, c) => {
     const a = from + c * step;
-    const when = step >= DAY ? dayText(a, zone)
-      : `${dayText(a, zone)} ${minuteText(a, zone)}\u2013${minuteText(a + step, zone)}`;
-    return ok + fail === 0 ? `${name(row)}, ${when}, no traffic`
-      : `${name(row)}, ${when}, ${count(fail)} failed of ${count(ok + fail)} (${percent(fail, ok + fail)})`;
-  };
+    return step >= DAY ? dayText(a, zone) : `${dayText(a, zone)} ${minuteText(a, zone)}\u2013${minuteText(a + step, zone)}`;
+  }), [cols, from, step, zone]);
 
   const place = (e: PointerEvent): { r: number; c: number } | null => {
     const td = (e.target as HTMLElement).closest<HTMLElement>("td[data-c]");
@@ -119,8 +124,14 @@ export function HeatGrid({ data, name: nameOf, stale, onPick }: {
 
   return (
     <div className={`heat-scroll${stale ? " stale" : ""}`}>
-      <table className="heat" role="grid" ref={table} aria-label="Failures by endpoint and time"
+      <table className={`heat${narrow ? " narrow" : ""}`} role="grid" ref={table} aria-label="Failures by endpoint and time"
         aria-rowcount={data.rows.length + 1} aria-colcount={cols + 2} onKeyDown={onKey}
+        onFocus={(e) => {
+          const td = (e.target as HTMLElement).dataset;
+          if (td["c"]) {
+            setAt({ r: Number(td["r"]), c: Number(td["c"]) });
+          }
+        }}
         onPointerDown={(e) => {
           const p = e.button === 0 ? place(e) : null;
           if (p) {
@@ -159,31 +170,43 @@ export function HeatGrid({ data, name: nameOf, stale, onPick }: {
         </thead>
         <tbody>
           {data.rows.map((row, r) => (
-            <tr key={row.other ? "other" : row.key ?? ""}>
-              <th className="rowhead" scope="row" title={name(row)}>{visibleLine(name(row))}</th>
-              {Array.from({ length: cols }, (_, c) => {
-                const [ok, fail] = row.cells[c] ?? [0, 0];
-                const n = ok + fail;
-                const on = sel && r >= sel.rows[0] && r <= sel.rows[1] && c >= sel.cols[0] && c <= sel.cols[1];
-                return (
-                  <td key={c} role="gridcell" data-r={r} data-c={c} tabIndex={at.r === r && at.c === c ? 0 : -1}
-                    data-l={n === 0 ? "n" : level(ok, fail)} aria-label={label(r, c)} title={label(r, c)}
-                    className={`${narrow ? "narrow" : ""}${on ? " sel" : ""}`}
-                    onFocus={() => setAt({ r, c })}>
-                    {!narrow && fail > 0 ? short(fail) : null}
-                    {n > 0 ? <span className="vol" style={{ width: `${Math.max(6, 100 * Math.sqrt(n / max))}%` }} /> : null}
-                  </td>
-                );
-              })}
-              <td className={`sum${row.fail > 0 ? " bad" : ""}`} data-sum="" style={{ background: "none", cursor: "default" }}
-                title={`${count(row.fail)} failed of ${count(row.ok + row.fail)}`}>
-                {row.fail > 0 ? `${short(row.fail)} \u00b7 ${percent(row.fail, row.ok + row.fail)}` : "0"}</td>
-            </tr>))}
+            <HeatLine key={row.other ? "other" : row.key ?? ""} row={row} r={r} name={name(row)} when={when} max={max}
+              at={at.r === r ? at.c : -1}
+              from={sel && r >= sel.rows[0] && r <= sel.rows[1] ? sel.cols[0] : -1}
+              to={sel && r >= sel.rows[0] && r <= sel.rows[1] ? sel.cols[1] : -1} />))}
         </tbody>
       </table>
     </div>
   );
-}
+});
+
+/* One of up to 31 rows, each of up to 96 cells: only those that change are drawn anew. */
+const HeatLine = memo(function HeatLine({ row, r, name, when, max, at, from, to }: {
+  row: HeatRow; r: number; name: string; when: readonly string[]; max: number; at: number; from: number; to: number;
+}) {
+  return (
+    <tr>
+      <th className="rowhead" scope="row" title={name}>{visibleLine(name)}</th>
+      {when.map((time, c) => {
+        const [ok, fail] = row.cells[c] ?? [0, 0];
+        const n = ok + fail;
+        const label = n === 0 ? `${name}, ${time}, no traffic`
+          : `${name}, ${time}, ${count(fail)} failed of ${count(n)} (${percent(fail, n)})`;
+        return (
+          <td key={c} role="gridcell" data-r={r} data-c={c} tabIndex={at === c ? 0 : -1}
+            data-l={n === 0 ? "n" : level(ok, fail)} aria-label={label} title={label}
+            className={c >= from && c <= to ? "sel" : undefined}>
+            {fail > 0 ? <b>{short(fail)}</b> : null}
+            {n > 0 ? <span className="vol" style={{ width: `${Math.max(6, 100 * Math.sqrt(n / max))}%` }} /> : null}
+          </td>
+        );
+      })}
+      <td className={`sum${row.fail > 0 ? " bad" : ""}`} data-sum="" style={{ background: "none", cursor: "default" }}
+        title={`${count(row.fail)} failed of ${count(row.ok + row.fail)}`}>
+        {row.fail > 0 ? `${short(row.fail)} \u00b7 ${percent(row.fail, row.ok + row.fail)}` : "0"}</td>
+    </tr>
+  );
+});
 
 export function HeatLegend() {
   return (

@@ -1,5 +1,5 @@
 import { useQueryClient } from "@tanstack/react-query";
-import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { lazy, memo, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { Link } from "react-router";
 import { ApiError, type Params } from "../api/client";
 import { MAX_PAGES, useActionNames, useDeveloperNames, useErrorGroups, useHeatmap, useLogs,
@@ -8,10 +8,10 @@ import { Drawer } from "../detail/drawer";
 import { ignoredByHeatmap, type Filter } from "../lib/filters";
 import { count } from "../lib/numbers";
 import { resolveRange, SNAP, type Span } from "../lib/range";
-import { agoText, offsetParam } from "../lib/time";
+import { agoText } from "../lib/time";
 import { TABS, viewPath, type HeatBy, type Panel, type Tab } from "../lib/view";
 import { useZone } from "../prefs";
-import { useLabNames } from "../shell/labs-data";
+import { useLabNames, useLabsThere } from "../shell/labs-data";
 import { can, useSession } from "../shell/me";
 import { Boundary } from "../ui/boundary";
 import { Icon } from "../ui/icons";
@@ -24,7 +24,7 @@ import { FilterBar } from "./filter-bar";
 import { Grid, NewRows } from "./grid";
 import { HeatGrid, HeatLegend } from "./heatmap";
 import { useLiveRows } from "./live-rows";
-import { filterParams, spanParams } from "./params";
+import { filterParams, heatmapParams, listParams, spanParams, summaryParams } from "./params";
 import { RangeBar } from "./range-bar";
 import { ExportMenu, SelectionBar } from "./selection";
 import { Tail } from "./tail";
@@ -37,6 +37,22 @@ const Charts = lazy(() => import("./charts"));
 
 const TAB_WORD: Record<Tab, string> = { api: "API", webhook: "Webhook", errors: "Errors" };
 const NO_NAMES = new Map<string, string>();
+const NOBODY: Names = { action: NO_NAMES, developer: NO_NAMES, lab: NO_NAMES };
+
+/* True once nothing more urgent is left to draw. */
+function useIdle(): boolean {
+  const [idle, setIdle] = useState(false);
+  useEffect(() => {
+    const done = (): void => setIdle(true);
+    if (!window.requestIdleCallback) {
+      const t = setTimeout(done, 300);
+      return () => clearTimeout(t);
+    }
+    const t = window.requestIdleCallback(done, { timeout: 2000 });
+    return () => window.cancelIdleCallback(t);
+  }, []);
+  return idle;
+}
 
 /* Moves on every five minutes, so that relative ranges follow the clock. */
 function useSnappedNow(): number {
@@ -51,9 +67,12 @@ function useSnappedNow(): number {
 
 function useNamesOfView(): Names {
   const lab = useLabNames();
-  const action = useActionNames().data ?? NO_NAMES;
-  const developer = useDeveloperNames().data ?? NO_NAMES;
-  return useMemo(() => ({ action, developer, lab }), [action, developer, lab]);
+  const action = useActionNames();
+  const developer = useDeveloperNames();
+  /* all at once: each change of them draws every row anew */
+  const there = useLabsThere() && !action.isPending && !developer.isPending;
+  return useMemo(() => there ? { action: action.data ?? NO_NAMES, developer: developer.data ?? NO_NAMES, lab }
+    : NOBODY, [there, action.data, developer.data, lab]);
 }
 
 export function LogsScreen() {
@@ -75,9 +94,7 @@ export function LogsScreen() {
   });
 
   const bad = view.tokens.filter((t) => t.kind === "bad").length;
-  const summary = useSummary(useMemo(() =>
-    [...filters, ...spanParams(span), ["tz", offsetParam(span.to, zone)] as [string, string]],
-  [filters, span, zone]));
+  const summary = useSummary(useMemo(() => summaryParams(filters, span, zone), [filters, span, zone]));
 
   return (
     <main className="page">
@@ -142,18 +159,20 @@ function Panels({ view, patch, span, names, summary, onZoom }: PartProps & {
   const heat = view.panel === "both" || view.panel === "heatmap";
   const chart = view.panel === "both" || view.panel === "charts";
   const ignored = ignoredByHeatmap(view.tokens);
-  const params = useMemo(() => {
-    const known = view.tokens.filter((t): t is Filter => t.kind === "filter"
-      && ignoredByHeatmap([t]).length === 0);
-    return [...filterParams(view.tab, known), ...spanParams(span),
-      ["by", view.by], ["limit", "30"], ["tz", offsetParam(span.to, zone)]] as [string, string][];
-  }, [view.tab, view.tokens, view.by, span, zone]);
+  const { tab, tokens, by } = view;
+  const params = useMemo(() => heatmapParams({ tab, tokens, by }, span, zone), [tab, tokens, by, span, zone]);
   const q = useHeatmap(params, heat);
+  const label = useCallback((key: string): string => by === "action" ? `${key} ${names.action.get(key) ?? ""}`.trim()
+      : by === "developer" ? names.developer.get(key) ?? key : key, [by, names]);
+  const pick = useCallback((from: number, to: number, key: string | null) => patch((now) => ({
+    range: { kind: "fixed", from, to },
+    tokens: key === null ? now.tokens
+      : [...now.tokens.filter((t) => !(t.kind === "filter" && t.name === BY_FIELD[by] && !t.not)),
+        { kind: "filter", name: BY_FIELD[by], op: "eq", not: false, value: key }] })), [by, patch]);
+  const idle = useIdle();
   if (!heat && !chart) {
     return null;
   }
-  const label = (key: string): string => view.by === "action" ? `${key} ${names.action.get(key) ?? ""}`.trim()
-      : view.by === "developer" ? names.developer.get(key) ?? key : key;
   return (
     <div className={`panels${heat && chart ? "" : " one"}`}>
       {heat ? (
@@ -169,11 +188,7 @@ function Panels({ view, patch, span, names, summary, onZoom }: PartProps & {
             {q.error && !q.data ? <Failure title="Heatmap" error={q.error} retry={() => void q.refetch()} />
               : !q.data ? <div style={{ padding: 12 }} className="stack">{[0, 1, 2, 3, 4, 5].map((i) => <Skeleton key={i} h={20} />)}</div>
                 : q.data.rows.length === 0 ? <Empty title="No traffic in this range" />
-                  : <HeatGrid data={q.data} name={label} stale={q.isPlaceholderData}
-                    onPick={(from, to, key) => patch({ range: { kind: "fixed", from, to },
-                      tokens: key === null ? view.tokens
-                        : [...view.tokens.filter((t) => !(t.kind === "filter" && t.name === BY_FIELD[view.by] && !t.not)),
-                          { kind: "filter", name: BY_FIELD[view.by], op: "eq", not: false, value: key }] })} />}
+                  : <HeatGrid data={q.data} name={label} stale={q.isPlaceholderData} onPick={pick} />}
           </Boundary>
         </section>) : null}
       {chart ? (
@@ -185,7 +200,7 @@ function Panels({ view, patch, span, names, summary, onZoom }: PartProps & {
           </header>
           <Boundary>
             {summary.error && !summary.data ? <Failure title="Charts" error={summary.error} retry={() => void summary.refetch()} />
-              : !summary.data ? <div style={{ padding: 12 }}><Skeleton h={190} /></div>
+              : !summary.data || !idle ? <div style={{ padding: 12 }}><Skeleton h={190} /></div>
                 : <Suspense fallback={<div style={{ padding: 12 }}><Skeleton h={190} /></div>}>
                   <div className={summary.isPlaceholderData ? "stale" : ""}>
                     <Charts data={summary.data} table={table} onZoom={onZoom} /></div>
@@ -196,7 +211,7 @@ function Panels({ view, patch, span, names, summary, onZoom }: PartProps & {
   );
 }
 
-function Listing({ view, patch, span, names, filters }: PartProps & {
+const Listing = memo(function Listing({ view, patch, span, names, filters }: PartProps & {
   filters: ReturnType<typeof filterParams>;
 }) {
   const client = useQueryClient();
@@ -208,9 +223,7 @@ function Listing({ view, patch, span, names, filters }: PartProps & {
     frozen.current = { id, span };
   }
   const open = view.range.kind === "last";
-  const params = useMemo(() => [...filters, ...spanParams(frozen.current.span, open),
-    ...(view.sort === "time" ? [["sort", "time"] as [string, string]] : [])],
-  [id, open]);
+  const params = useMemo(() => listParams(filters, view, frozen.current.span), [id]);
   const key = useMemo(() => ["logs", params, epoch], [params, epoch]);
   const q = useLogs(params, epoch);
   const rows = useMemo(() => q.data?.pages.flatMap((p) => p.data) ?? [], [q.data]);
@@ -242,14 +255,18 @@ function Listing({ view, patch, span, names, filters }: PartProps & {
     }
   }, [rows, q.isPlaceholderData]);
 
+  const latest = useRef({ rows, open: view.log });
+  latest.current = { rows, open: view.log };
   const onOpen = useCallback((log: string) => {
     setCurrent(log);
-    patch({ log }, { replace: view.log !== null });
-  }, [patch, view.log]);
+    patch({ log }, { replace: latest.current.open !== null });
+  }, [patch]);
   const onPick = useCallback((log: string, range: boolean) => {
+    const since = lastPick.current;
     setPicked((was) => {
       const next = new Set(was);
-      const a = rows.findIndex((r) => r._id === lastPick.current);
+      const { rows } = latest.current;
+      const a = rows.findIndex((r) => r._id === since);
       const b = rows.findIndex((r) => r._id === log);
       if (range && a >= 0) {
         rows.slice(Math.min(a, b), Math.max(a, b) + 1).forEach((r) => next.add(r._id));
@@ -259,7 +276,7 @@ function Listing({ view, patch, span, names, filters }: PartProps & {
       return next;
     });
     lastPick.current = log;
-  }, [rows]);
+  }, []);
 
   const step = (by: number): void => {
     const from = rows.findIndex((r) => r._id === (view.log ?? current));
@@ -348,7 +365,7 @@ function Listing({ view, patch, span, names, filters }: PartProps & {
         next={at >= 0 && at < rows.length - 1 ? () => step(1) : null} /> : null}
     </>
   );
-}
+});
 
 /* The failed deliveries of a view; what else was asked of status does not matter. */
 function failedOf(filters: Params, span: Span): Params {

@@ -25,15 +25,24 @@ async function all<T>(path: string, signal: AbortSignal): Promise<T[]> {
 }
 
 /* The labs that the key may see, by id. */
-export function useLabs(): Lab[] {
-  const q = useQuery({ queryKey: ["names", "/labs", "full"], staleTime: 5 * 60_000, retry: false,
+function useLabsQuery() {
+  return useQuery({ queryKey: ["names", "/labs", "full"], staleTime: 5 * 60_000, retry: false,
     queryFn: ({ signal }) => all<Lab>("/labs", signal) });
+}
+
+export function useLabs(): Lab[] {
+  const q = useLabsQuery();
   return useMemo(() => q.data ? [...q.data].sort((a, b) => a.id - b.id) : NO_LABS, [q.data]);
 }
 
 export function useOrgs(): Org[] {
   return useQuery({ queryKey: ["names", "/orgs", "full"], staleTime: 5 * 60_000, retry: false,
     queryFn: ({ signal }) => all<Org>("/orgs", signal) }).data ?? NO_ORGS;
+}
+
+/* Answered, one way or the other. */
+export function useLabsThere(): boolean {
+  return !useLabsQuery().isPending;
 }
 
 export function useLabNames(): Map<string, string> {
