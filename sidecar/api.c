@@ -80,6 +80,7 @@ static const struct api_route  routes[] = {
     { "POST", "/retry-jobs/{}/resume", api_job_resume, AUTH_OPERATE },
     { "POST", "/retry-jobs/{}/cancel", api_job_cancel, AUTH_OPERATE },
     { "POST", "/integrations/{}/test", api_integration_test, API_SEND },
+    { "POST", "/integrations/{}/send", api_integration_send, API_SEND },
     { "POST", "/integrations/{}/rotate-secret", api_integration_rotate,
         AUTH_CONFIG },
 

@@ -186,25 +186,58 @@ answer_one(struct posting *p)
 }
 
 
+/* What every posting asks for; false when answered. */
+static bool
+posting_begin(struct posting *p, struct slice body)
+{
+    struct api_call  *c = p->c;
+
+    if (!store_can_dispatch(c->env->store)) {
+        return api_problem(c, 503, "The %s store keeps no deliveries: use "
+            "SQLite for events.", store_name(c->env->store));
+    }
+
+    if (!json_valid(body)) {
+        return api_problem(c, 400, "The body is not JSON, or deeper than %d "
+            "levels.", JSON_MAX_DEPTH);
+    }
+
+    auth_scope(&c->caller, &p->caller.scope);
+    p->caller.id = slice_of(c->caller.key_id);
+    return true;
+}
+
+
+static void
+post_body(struct posting *p, struct slice body)
+{
+    struct api_call  *c = p->c;
+
+    p->events = outbound_take(c->env->outbound);
+
+    if (p->array) {
+        (void) buf_adds(&c->out, "{\"data\":[");
+        post_array(p, body);
+        (void) buf_adds(&c->out, "]}");
+    } else {
+        post_one(p, body);
+    }
+
+    outbound_give(c->env->outbound, p->events);
+
+    if (p->queued) {
+        outbound_work(c->env->outbound);
+    }
+}
+
+
 void
 api_events_post(struct api_call *c)
 {
     struct slice    body = skip_space(http_body(c->http));
     struct posting  p = { .c = c };
 
-    if (!api_params_end(c)) {
-        return;
-    }
-
-    if (!store_can_dispatch(c->env->store)) {
-        (void) api_problem(c, 503, "The %s store keeps no deliveries: use "
-            "SQLite for events.", store_name(c->env->store));
-        return;
-    }
-
-    if (!json_valid(body)) {
-        (void) api_problem(c, 400, "The body is not JSON, or deeper than %d "
-            "levels.", JSON_MAX_DEPTH);
+    if (!api_params_end(c) || !posting_begin(&p, body)) {
         return;
     }
 
@@ -214,29 +247,26 @@ api_events_post(struct api_call *c)
         return;
     }
 
-    auth_scope(&c->caller, &p.caller.scope);
-    p.caller.id = slice_of(c->caller.key_id);
-    p.events = outbound_take(c->env->outbound);
-
-    if (p.array) {
-        (void) buf_adds(&c->out, "{\"data\":[");
-        post_array(&p, body);
-        (void) buf_adds(&c->out, "]}");
-    } else {
-        post_one(&p, body);
-    }
-
-    outbound_give(c->env->outbound, p.events);
-
-    if (p.queued) {
-        outbound_work(c->env->outbound);
-    }
+    post_body(&p, body);
 
     if (!p.array) {
         answer_one(&p);
     } else {
         api_send(c, p.refused == 0 ? 202 : p.accepted == 0 ? 422 : 207,
             API_JSON);
+    }
+}
+
+
+void
+api_events_post_to(struct api_call *c, struct slice integration)
+{
+    struct slice    body = skip_space(http_body(c->http));
+    struct posting  p = { .c = c, .caller.only = integration };
+
+    if (posting_begin(&p, body)) {
+        post_body(&p, body);
+        answer_one(&p);
     }
 }
 

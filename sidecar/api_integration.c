@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "api_audit.h"
+#include "api_events.h"
 #include "clock.h"
 #include "integration.h"
 #include "outbound.h"
@@ -315,5 +316,22 @@ out:
     free(sample);
     json_decref(out);
     json_decref(ask);
+    json_decref(body);
+}
+
+
+/* An event for this integration alone: its endpoint is tried for real. */
+void
+api_integration_send(struct api_call *c)
+{
+    struct store_doc  d;
+    json_t           *body = NULL;
+
+    if (api_params_end(c) && read_own(c, &d, &body)
+        && audit(c, &d, "integration.send", ""))
+    {
+        api_events_post_to(c, d.id);
+    }
+
     json_decref(body);
 }

@@ -1,4 +1,4 @@
-/* Integrations in the API: their check, rotation of secrets, trial runs. */
+/* Integrations in the API: their check, rotation of secrets, trial runs and sends. */
 
 #ifndef API_INTEGRATION_H
 #define API_INTEGRATION_H
@@ -15,5 +15,6 @@ must_check bool api_integration_check(struct api_call *c, json_t **body,
 
 void api_integration_rotate(struct api_call *c);
 void api_integration_test(struct api_call *c);
+void api_integration_send(struct api_call *c);
 
 #endif /* API_INTEGRATION_H */

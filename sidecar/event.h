@@ -34,6 +34,7 @@ struct event_caller {
     struct scope  scope;
     struct slice  id;                      /* namespace of idempotency keys */
     struct slice  key;                     /* for events that name none, or "" */
+    struct slice  only;                    /* integration; "" all that want it */
 };
 
 struct event_accepted {

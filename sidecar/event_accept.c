@@ -250,9 +250,15 @@ static enum result
 route(struct accepting *x)
 {
     const struct integration *const  *found;
+    const struct slice                only = x->caller->only;
     struct routes_pin                *pin;
     size_t                            n;
     enum result                       r;
+
+    /* one that was named may have been made a moment ago */
+    if (only.n > 0) {
+        (void) routes_refresh(x->e->routes);
+    }
 
     r = routes_find(x->e->routes, x->action_id, x->lab_id, &pin, &found, &n);
     if (r != RESULT_OK) {
@@ -269,10 +275,19 @@ route(struct accepting *x)
     r = x->logs == NULL ? RESULT_MEMORY : RESULT_OK;
 
     for (size_t i = 0; i < n && r == RESULT_OK; i++) {
-        r = add_log(x, found[i], NULL);
+        if (only.n == 0 || slice_eq(found[i]->id, only)) {
+            r = add_log(x, found[i], NULL);
+        }
     }
 
     routes_release(pin);
+
+    if (r == RESULT_OK && only.n > 0 && x->nlogs == 0) {
+        return event_wrong(x, "#", "unwanted", "the integration does not want "
+            "it: its action, lab or filter leaves it out, or it or its "
+            "developer is disabled");
+    }
+
     return r;
 }
 

@@ -223,6 +223,16 @@ is($api->get('/labs/11')->{body}, $lab->{body}, 'nor a change');
 # -- allowed, then failed: two ----------------------------------------------
 
 {
+    my ($r, @entries) = act(POST => "/integrations/$hook->{id}/send",
+        json => { action_id => 57, lab_id => 11, payload => {} });
+    is($r->{status}, 422, 'a trial send of an event that it does not want');
+    is_deeply([ map { "$_->{action} $_->{outcome}" } sort {
+        $a->{outcome} cmp $b->{outcome} } @entries ],
+        [ 'integration.send allowed', 'integration.send failed' ],
+        'is told twice');
+}
+
+{
     my ($r, @entries) = act(POST => "/logs/$done/cancel",
         json => { reason => 'late' });
     is($r->{status}, 409, 'cancel of what has ended');

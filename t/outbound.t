@@ -137,12 +137,39 @@ sub settled {
     is_deeply(event(action_id => 57)->{log_ids}, [], 'another action: nobody');
     is_deeply(event(lab_id => 12)->{log_ids}, [], 'another lab: nobody');
 
+    # a trial send goes to one of several that want the event
+    my ($r, $other) = (undef, integration(name => 'beside', url => $good->url . '/beside'));
+    my @before = $good->seen;
+    $r = $api->call('POST', "/integrations/$i->{id}/send", json => {
+        action_id => 1, lab_id => 11, payload => { total => 9 } });
+    is($r->{status}, 202, 'sent to one') or diag $r->{body};
+    is(scalar @{ $r->{json}{log_ids} }, 1, 'one delivery of two');
+    is(settled($r->{json}{log_ids}[0], 'SUCCESS')->{endpoint}, 'orders',
+        'the one that was named');
+    my @new = ($good->seen)[ scalar @before .. scalar(@{ [ $good->seen ] }) - 1 ];
+    is(scalar(grep { m{^POST /beside} } @new), 0, 'the other got nothing');
+    for ([ { payload => { total => 1 } }, 'the filter' ],
+        [ { action_id => 57, payload => { total => 9 } }, 'the action' ])
+    {
+        my ($f, $what) = @$_;
+        $r = $api->call('POST', "/integrations/$i->{id}/send",
+            json => { action_id => 1, lab_id => 11, %$f });
+        is($r->{status}, 422, "$what leaves it out: said");
+        is($r->{json}{errors}[0]{code}, 'unwanted', "$what: by its code");
+    }
+    is($api->call('POST', '/integrations/' . $log->{_id} . '/send', json => {
+        action_id => 1, lab_id => 11, payload => {} })->{status}, 404,
+        'no such integration');
+    is($api->call('DELETE', "/integrations/$other->{id}",
+        headers => [ [ 'If-Match', '*' ] ])->{status}, 204, 'deleted');
+    Time::HiRes::sleep(1.2);
+
     my $attempts = $api->get("/logs/$log->{_id}/attempts")->{json}{data};
     is(scalar @$attempts, 1, 'one attempt is kept');
     is($attempts->[0]{outcome}, 'DELIVERED', 'with its outcome');
 
     # again by hand: same message id, new log
-    my $r = post("/logs/$log->{_id}/resend", { reason => 'asked for' });
+    $r = post("/logs/$log->{_id}/resend", { reason => 'asked for' });
     is($r->{status}, 202, 'resent');
     my $again = settled($r->{json}{_id}, 'SUCCESS');
     is($again->{resend_of}, $log->{_id}, 'says of what');

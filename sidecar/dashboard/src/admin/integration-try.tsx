@@ -18,7 +18,7 @@ function sample(d: Integration): string {
 
 /*
  * The playground: both programs over a sample event, as the dispatcher would run
- * them; nothing is sent.  Then the sample for real, to everyone who wants it.
+ * them; nothing is sent.  Then the sample for real, to this integration alone.
  */
 export function TryDialog({ doc, close }: { doc: Integration; close: () => void }) {
   const [event, setEvent] = useState(() => sample(doc));
@@ -42,7 +42,7 @@ export function TryDialog({ doc, close }: { doc: Integration; close: () => void 
   };
   const run = (): Promise<void> => call(() => json<Answer>(`/integrations/${encodeURIComponent(doc.id)}/test`, { method: "POST",
     body: { event: JSON.parse(event) as unknown, filter, transform } }), setAnswer);
-  const send = (): Promise<void> => call(() => json<Accepted>("/events", { method: "POST", body: JSON.parse(event) as unknown,
+  const send = (): Promise<void> => call(() => json<Accepted>(`/integrations/${encodeURIComponent(doc.id)}/send`, { method: "POST", body: JSON.parse(event) as unknown,
     headers: { "idempotency-key": randomKey() } }), setSent);
   return (
     <Dialog title={`Test ${doc.name}`} close={close} size="min(1000px, 96vw)" guard>
@@ -60,12 +60,11 @@ export function TryDialog({ doc, close }: { doc: Integration; close: () => void 
           </div>
         </div>
         <ProblemBox problem={problem?.problem ?? null} />
-        {sent ? <p role="status">{sent.log_ids.length === 0 ? "Accepted, and nobody wants it: the filter, the action or the lab leaves it out, or the integration is disabled."
-          : <>Sent. {sent.log_ids.map((l, i) => <a key={l} href={`/dashboard/log/${l}`}>{`See delivery ${i + 1} `}</a>)}</>}</p> : null}
+        {sent ? <p role="status">Sent. {sent.log_ids.map((l) => <a key={l} href={`/dashboard/log/${l}`}>See the delivery</a>)}</p> : null}
         <div className="row wrap">
           <button type="submit" className="iconbtn primary" disabled={busy || fault !== null}>Try the programs, send nothing</button>
-          {PATHS.includes("/events") ? <button type="button" className="iconbtn boxed" disabled={busy || fault !== null} onClick={() => void send()}
-            title="The saved programs are used">Post this event: it is delivered for real</button> : null}
+          {PATHS.includes("/integrations/{id}/send") ? <button type="button" className="iconbtn boxed" disabled={busy || fault !== null} onClick={() => void send()}
+            title="By the saved programs; no other integration gets it">Send it to this endpoint for real</button> : null}
           <button type="button" className="iconbtn" onClick={close}>Close</button>
         </div>
         <p className="muted" style={{ fontSize: 13 }}>What you change here is not saved: copy a program that works into the integration.</p>
