@@ -92,6 +92,7 @@ fusion_developer = "carepoint"
 outbound_allow = "127.0.0.1/32"
 outbound_ports = "$partner"
 replay_base_url = "http://127.0.0.1:$port"
+capture_status = "http://127.0.0.1:$port/capture_status"
 EOF_CONF
 case $store in
 mongodb*)

@@ -27,6 +27,7 @@
 #include "api_system.h"
 #include "clock.h"
 #include "log.h"
+#include "nginx_status.h"
 
 #define API_OPEN   0                       /* no key is asked for */
 #define API_SENDS  0x8000                  /* traffic: Idempotency-Key counts */
@@ -405,6 +406,11 @@ api_start(const struct config *c, struct store *s, struct catalog *cat,
         goto out;
     }
 
+    result = nginx_status_create(c, &a->env.nginx_status);
+    if (result != RESULT_OK) {
+        goto out;
+    }
+
     result = api_live_create(c, &a->env.live);
     if (result != RESULT_OK) {
         (void) snprintf(err, errlen, "live stream: %s", result_text(result));
@@ -436,6 +442,7 @@ api_stop(struct api *a)
     api_live_stop(a->env.live);
     http_server_stop(a->server);
     api_live_destroy(a->env.live);
+    nginx_status_destroy(a->env.nginx_status);
     auth_destroy(a->env.auth);
     free(a);
 }

@@ -27,6 +27,7 @@
 #define API_JSON         "application/json"
 
 struct api_live;
+struct nginx_status;
 struct outbound;
 
 struct api_counters {
@@ -47,6 +48,7 @@ struct api_env {
     struct auth          *auth;
     struct api_live      *live;
     struct outbound      *outbound;
+    struct nginx_status  *nginx_status;    /* NULL: none is configured */
     int64_t               started_us;
     struct api_counters   counters;
 };

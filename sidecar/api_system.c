@@ -7,11 +7,14 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "api_live.h"
 #include "clock.h"
 #include "json.h"
+#include "nginx_status.h"
+#include "processes.h"
 
 #define READY_US          INT64_C(30000000)
 #define INTEGRATIONS_MAX  200               /* in the answer of /system */
@@ -22,28 +25,11 @@ struct system_state {
     struct store_stats  store;
     bool                has_drain, has_dispatch, store_up, store_known,
                         drain_moves;
+    json_t             *processes, *nginx;  /* of /system alone */
+    bool                more_processes, nginx_down, nginx_dropped;
     unsigned            live_clients;
     int64_t             resident;
 };
-
-
-static int64_t
-resident_bytes(void)
-{
-    FILE       *f = fopen("/proc/self/statm", "re");
-    long long   total, pages = 0;
-
-    if (f == NULL) {
-        return LOGDOC_NONE;
-    }
-
-    if (fscanf(f, "%lld %lld", &total, &pages) != 2) {
-        pages = 0;
-    }
-
-    (void) fclose(f);
-    return (int64_t) pages * sysconf(_SC_PAGESIZE);
-}
 
 
 static void
@@ -68,7 +54,7 @@ system_read(struct api_call *c, struct system_state *s, bool sizes)
         s->store_known = s->store_up
             && store_stats(c->env->store, &s->store) == RESULT_OK;
         s->live_clients = api_live_clients(c->env->live);
-        s->resident = resident_bytes();
+        s->resident = processes_resident();
     }
 }
 
@@ -273,6 +259,22 @@ api_metrics(struct api_call *c)
 }
 
 
+static bool
+process_is_lost(const json_t *processes)
+{
+    const json_t  *v;
+    size_t         i;
+
+    json_array_foreach((json_t *) processes, i, v) {
+        if (json_is_true(json_object_get(v, "lost"))) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
 static void
 alert_add(struct buf *b, bool *first, const char *code, const char *text)
 {
@@ -322,6 +324,21 @@ system_alerts(struct buf *b, const struct system_state *s)
             "Records could not be stored and wait as dead letters.");
     }
 
+    if (process_is_lost(s->processes)) {
+        alert_add(b, &first, "process_lost",
+            "A process of integrationd was killed or hangs.");
+    }
+
+    if (s->nginx_down) {
+        alert_add(b, &first, "nginx_unknown",
+            "An nginx does not tell what it captured.");
+    }
+
+    if (s->nginx_dropped) {
+        alert_add(b, &first, "capture_dropped",
+            "An nginx lost records within the last hour.");
+    }
+
     (void) buf_adds(b, "]");
 }
 
@@ -351,7 +368,8 @@ system_drain(struct buf *b, const struct system_state *s)
 
 struct integrations {
     struct buf  *b;
-    unsigned     n;
+    unsigned     n, total;
+    bool         open;                     /* those of this turn */
 };
 
 
@@ -360,7 +378,9 @@ system_integration(void *arg, const struct limiter_state *s)
 {
     struct integrations  *o = arg;
 
-    if (o->n == INTEGRATIONS_MAX) {
+    o->total++;
+
+    if (s->open != o->open || o->n == INTEGRATIONS_MAX) {
         return;
     }
 
@@ -378,7 +398,7 @@ static void
 system_dispatch(struct buf *b, struct api_call *c,
     const struct system_state *s)
 {
-    struct integrations  o = { b, 0 };
+    struct integrations  o = { .b = b, .open = true };
 
     const struct dispatch_stats  *d = &s->dispatch;
 
@@ -401,7 +421,10 @@ system_dispatch(struct buf *b, struct api_call *c,
     json_int(b, d->overdue);
     (void) buf_adds(b, ",\"integrations\":[");
     dispatch_each(c->env->dispatch, system_integration, &o);
-    (void) buf_adds(b, "]}");
+    o.open = false;
+    o.total = 0;
+    dispatch_each(c->env->dispatch, system_integration, &o);
+    (void) buf_addf(b, "],\"integrations_total\":%u}", o.total);
 }
 
 
@@ -419,6 +442,37 @@ system_store(struct buf *b, struct api_call *c, const struct system_state *s)
     }
 
     (void) buf_adds(b, "}");
+}
+
+
+/* ,"name":[..] */
+static void
+system_array(struct buf *b, const char *name, const json_t *list)
+{
+    char  *text = list == NULL ? NULL : json_dumps(list, JSON_COMPACT);
+
+    (void) buf_addf(b, ",\"%s\":%s", name, text == NULL ? "[]" : text);
+    free(text);
+}
+
+
+static void
+system_others(struct buf *b, struct api_call *c, struct system_state *s)
+{
+    /* an empty list of processes beside "store": {"up":false} is no lie */
+    if (!s->store_up || processes_list(c->env->store, &s->processes,
+            &s->more_processes) != RESULT_OK)
+    {
+        json_decref(s->processes);
+        s->processes = json_array();
+    }
+
+    s->nginx = nginx_status_json(c->env->nginx_status, &s->nginx_down,
+        &s->nginx_dropped);
+    system_array(b, "processes", s->processes);
+    (void) buf_addf(b, ",\"more_processes\":%s",
+        s->more_processes ? "true" : "false");
+    system_array(b, "nginx", s->nginx);
 }
 
 
@@ -449,7 +503,10 @@ api_system(struct api_call *c)
         (uint64_t) n->by_class[2], (uint64_t) n->by_class[4],
         (uint64_t) n->by_class[5], (uint64_t) n->auth_failures,
         (uint64_t) n->partial, s.live_clients);
+    system_others(b, c, &s);
     system_alerts(b, &s);
     (void) buf_adds(b, "}");
+    json_decref(s.processes);
+    json_decref(s.nginx);
     api_send(c, 200, API_JSON);
 }

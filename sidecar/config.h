@@ -53,6 +53,7 @@ struct config {
     int64_t   jq_timeout_us;
     int64_t   idempotency_keep_us;
     char     *replay_base_url;
+    char     *capture_status;              /* addresses, by comma; NULL none */
 
     char     *fusion_developer;            /* NULL: no calls of Fusion's */
     char     *fusion_map;                  /* jq, NULL: names inside data */

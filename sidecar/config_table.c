@@ -124,6 +124,11 @@ const struct config_key  config_keys[] = {
       false, NULL,
       "Where inbound calls are made again: nginx, as http://127.0.0.1:8080; "
       "without it they are not." },
+    { "capture_status", CONFIG_OPTIONAL, AT(capture_status), 0, 0, NULL,
+      false, NULL,
+      "Where each nginx answers capture_status, by comma, as "
+      "http://127.0.0.1:8080/capture_status; GET /system shows what they "
+      "count." },
 
     { "fusion_developer", CONFIG_OPTIONAL, AT(fusion_developer), 0, 0, NULL,
       false, NULL, "Id of the developer whose calls Fusion's are (/queue/ and "

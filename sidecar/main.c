@@ -31,6 +31,7 @@
 #include "intake.h"
 #include "log.h"
 #include "outbound.h"
+#include "processes.h"
 #include "replay_run.h"
 #include "retry_run.h"
 #include "upkeep.h"
@@ -51,6 +52,7 @@ struct server {
     struct intake    *intake;
     struct retry_run *retries;
     struct replay_run  *replays;
+    struct processes *processes;
     struct api       *api;
     int               signals;
     bool              watchdog;
@@ -309,6 +311,14 @@ server_start(struct server *s)
         }
     }
 
+    r = processes_start(s->config, s->store, s->drain, s->dispatch,
+        &s->processes);
+
+    if (r != RESULT_OK) {
+        log_write(LOG_ERROR, "main", "no thread for the list of processes");
+        return CLI_FAILED;
+    }
+
     if (s->config->roles & CONFIG_ROLE_API) {
         r = api_start(s->config, s->store, s->catalog, s->cli->secret,
             s->drain, s->outbound, s->dispatch, &s->api, err, sizeof(err));
@@ -331,6 +341,7 @@ server_stop(struct server *s)
         api_stop(s->api);
     }
 
+    processes_stop(s->processes);
     intake_stop(s->intake);
     replay_run_stop(s->replays);
     retry_run_stop(s->retries);
