@@ -33,6 +33,14 @@ struct live_id {
     uint64_t  ms, seq;
 };
 
+/* what an entry of the stream tells */
+struct live_entry {
+    struct live_id      id;
+    enum { LIVE_LOG, LIVE_JOB, LIVE_UNKNOWN }  what;
+    struct logdoc       log;
+    struct change_job   job;
+};
+
 struct live_client {
     struct live_client  *next;
     struct http_events  *events;
@@ -177,9 +185,7 @@ static void
 client_change(struct api_live *l, struct live_client *cl, struct live_id id,
     const struct logdoc *d)
 {
-    if (cl->reset || cl->behind || !cl->logs || id_compare(id, cl->at) <= 0
-        || !filter_match(&cl->filter, d))
-    {
+    if (!cl->logs || !filter_match(&cl->filter, d)) {
         return;
     }
 
@@ -231,6 +237,19 @@ client_job(struct live_client *cl, struct live_id id,
 }
 
 
+/* An entry that this version cannot read: of another one's writer.  It may be any
+ * log, so it is counted; who only hears jobs fetches them anew. */
+static void
+client_unknown(struct live_client *cl)
+{
+    if (cl->logs) {
+        cl->missed++;
+    } else {
+        cl->reset = true;
+    }
+}
+
+
 /* -- Redis ----------------------------------------------------------------- */
 
 static redisReply *
@@ -260,23 +279,35 @@ live_range(struct api_live *l, const char *command, const char *from,
 
 /* An entry is [id, [name, value ..]]. */
 static bool
-entry_read(const redisReply *entry, struct live_id *id, struct logdoc *d)
+entry_id(const redisReply *entry, struct live_id *id)
 {
     return entry->type == REDIS_REPLY_ARRAY && entry->elements == 2
            && entry->element[0]->type == REDIS_REPLY_STRING
            && id_parse((struct slice) { entry->element[0]->str,
-                  entry->element[0]->len }, id)
-           && (d == NULL || (entry->element[1]->type == REDIS_REPLY_ARRAY
-                             && changes_decode(entry->element[1], d)
-                                == RESULT_OK));
+                  entry->element[0]->len }, id);
 }
 
 
+/* Borrows the reply. */
 static bool
-entry_job(const redisReply *entry, struct live_id *id, struct change_job *job)
+entry_take(const redisReply *entry, struct live_entry *e)
 {
-    return entry_read(entry, id, NULL)
-           && changes_job_decode(entry->element[1], job);
+    if (!entry_id(entry, &e->id)) {
+        return false;
+    }
+
+    e->what = entry->element[1]->type != REDIS_REPLY_ARRAY ? LIVE_UNKNOWN
+              : changes_decode(entry->element[1], &e->log) == RESULT_OK
+                  ? LIVE_LOG
+              : changes_job_decode(entry->element[1], &e->job) ? LIVE_JOB
+                                                               : LIVE_UNKNOWN;
+
+    if (e->what == LIVE_LOG) {
+        e->log.error_fingerprint = e->log.error_code.n == 0
+                                       ? 0 : logdoc_fingerprint(&e->log);
+    }
+
+    return true;
 }
 
 
@@ -296,7 +327,7 @@ live_end(struct api_live *l, bool newest, struct live_id *id)
     }
 
     if (reply->elements > 0) {
-        ok = entry_read(reply->element[0], id, NULL);
+        ok = entry_id(reply->element[0], id);
     }
 
     freeReplyObject(reply);
@@ -304,39 +335,46 @@ live_end(struct api_live *l, bool newest, struct live_id *id)
 }
 
 
+/* One entry, to one client that has no gap. */
+static void
+client_entry(struct api_live *l, struct live_client *cl,
+    const struct live_entry *e)
+{
+    if (cl->reset || cl->behind || id_compare(e->id, cl->at) <= 0) {
+        return;
+    }
+
+    switch (e->what) {
+    case LIVE_LOG:
+        client_change(l, cl, e->id, &e->log);
+        break;
+    case LIVE_JOB:
+        client_job(cl, e->id, &e->job);
+        break;
+    default:
+        client_unknown(cl);
+    }
+}
+
+
 static void
 live_hand_on(struct api_live *l, const redisReply *entries)
 {
     struct live_client  *cl;
-    struct change_job    job;
-    struct logdoc        d;
-    struct live_id       id;
+    struct live_entry    e;
 
     (void) pthread_mutex_lock(&l->mutex);
 
     for (size_t i = 0; i < entries->elements; i++) {
-        if (!entry_read(entries->element[i], &id, NULL)) {
+        if (!entry_take(entries->element[i], &e)) {
             continue;
         }
 
-        if (entry_read(entries->element[i], &id, &d)) {
-            d.error_fingerprint = d.error_code.n == 0
-                                      ? 0 : logdoc_fingerprint(&d);
-            for (cl = l->clients; cl != NULL; cl = cl->next) {
-                client_change(l, cl, id, &d);
-            }
-
-        } else if (entry_job(entries->element[i], &id, &job)) {
-            for (cl = l->clients; cl != NULL; cl = cl->next) {
-                if (!cl->reset && !cl->behind
-                    && id_compare(id, cl->at) > 0)
-                {
-                    client_job(cl, id, &job);
-                }
-            }
+        for (cl = l->clients; cl != NULL; cl = cl->next) {
+            client_entry(l, cl, &e);
         }
 
-        l->at = id;
+        l->at = e.id;
     }
 
     (void) pthread_mutex_unlock(&l->mutex);
@@ -458,9 +496,8 @@ client_free(struct live_client *cl)
 static bool
 client_catch_up(struct api_live *l, struct live_client *cl)
 {
-    struct live_id      oldest, id;
-    struct change_job   job;
-    struct logdoc       d;
+    struct live_id      oldest;
+    struct live_entry   e;
     redisReply         *reply;
     char                from[56], to[48], count[24];
 
@@ -488,15 +525,14 @@ client_catch_up(struct api_live *l, struct live_client *cl)
                 || reply->elements > LIVE_CATCH_UP;
 
     for (size_t i = 0; i < reply->elements && !cl->reset; i++) {
-        if (entry_read(reply->element[i], &id, &d)) {
-            d.error_fingerprint = d.error_code.n == 0
-                                      ? 0 : logdoc_fingerprint(&d);
-            if (cl->logs && filter_match(&cl->filter, &d)) {
-                client_log(cl, id, &d);
-            }
+        if (!entry_take(reply->element[i], &e) || e.what == LIVE_UNKNOWN) {
+            cl->reset = true;              /* passed over, it were a gap */
 
-        } else if (entry_job(reply->element[i], &id, &job)) {
-            client_job(cl, id, &job);
+        } else if (e.what == LIVE_JOB) {
+            client_job(cl, e.id, &e.job);
+
+        } else if (cl->logs && filter_match(&cl->filter, &e.log)) {
+            client_log(cl, e.id, &e.log);
         }
     }
 

@@ -14,6 +14,7 @@
 #include "clock.h"
 #include "json.h"
 #include "nginx_status.h"
+#include "outbound.h"
 #include "processes.h"
 
 #define READY_US          INT64_C(30000000)
@@ -202,6 +203,44 @@ metrics_dispatch(struct buf *b, const struct dispatch_stats *d)
 
 
 static void
+metrics_events(struct buf *b, struct outbound *o)
+{
+    const struct event_counters  *n = outbound_counters(o);
+    struct intake_stats           s;
+
+    metric(b, "events_accepted_total", "counter", "Events accepted, by REST, "
+        "Redis and Fusion.", (int64_t) n->accepted);
+    metric(b, "events_repeated_total", "counter", "Events whose idempotency "
+        "key had been used for the same event.", (int64_t) n->repeated);
+    metric(b, "events_unrouted_total", "counter", "Events accepted that no "
+        "integration wants.", (int64_t) n->unrouted);
+    metric(b, "events_deliveries_total", "counter", "Deliveries that accepted "
+        "events became.", (int64_t) n->deliveries);
+
+    (void) buf_adds(b, "# HELP integrationd_events_refused_total Events "
+        "refused, by reason.\n"
+        "# TYPE integrationd_events_refused_total counter\n");
+
+    for (int i = 0; i < EVENT_REASONS; i++) {
+        (void) buf_addf(b, "integrationd_events_refused_total{reason=\"%s\"} %"
+            PRIu64 "\n", event_reason_text((enum event_reason) i),
+            (uint64_t) n->refused[i]);
+    }
+
+    if (outbound_intake_stats(o, &s)) {
+        metric(b, "intake_dead_total", "counter", "Entries of the stream of "
+            "events that became dead letters.", (int64_t) s.dead);
+        metric(b, "intake_mended_total", "counter", "Events completed after a "
+            "crash.", (int64_t) s.mended);
+        metric(b, "intake_lag", "gauge", "Events not yet read, -1 when "
+            "unknown.", s.lag);
+        metric(b, "intake_pending", "gauge", "Events read and not "
+            "acknowledged.", s.pending);
+    }
+}
+
+
+static void
 metrics_http(struct buf *b, struct api_counters *n)
 {
     (void) buf_adds(b, "# HELP integrationd_http_answers_total Answers of the "
@@ -248,6 +287,10 @@ api_metrics(struct api_call *c)
 
     if (s.has_dispatch) {
         metrics_dispatch(b, &s.dispatch);
+    }
+
+    if (c->env->outbound != NULL) {
+        metrics_events(b, c->env->outbound);
     }
 
     metrics_http(b, &c->env->counters);

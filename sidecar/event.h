@@ -6,6 +6,8 @@
 #ifndef EVENT_H
 #define EVENT_H
 
+#include <stdatomic.h>
+
 #include "config.h"
 #include "due.h"
 #include "jq_child.h"
@@ -29,6 +31,24 @@ struct event_taker {
 };
 
 void events_taker(struct events *e, const struct event_taker *taker);
+
+/* Why an event is refused. */
+enum event_reason { EVENT_INVALID, EVENT_UNKNOWN, EVENT_TOO_BIG,
+                    EVENT_KEY_REUSED, EVENT_UNAVAILABLE, EVENT_INTERNAL,
+                    EVENT_REASONS };
+
+const char *event_reason_text(enum event_reason r);
+
+/* What became of events; several acceptors may count into one. */
+struct event_counters {
+    _Atomic uint64_t  accepted, repeated;  /* repeated: by idempotency */
+    _Atomic uint64_t  unrouted;            /* accepted, and nobody wants it */
+    _Atomic uint64_t  deliveries;
+    _Atomic uint64_t  refused[EVENT_REASONS];
+};
+
+/* They outlive E; NULL: nobody counts. */
+void events_count(struct events *e, struct event_counters *counters);
 
 struct event_caller {
     struct scope  scope;

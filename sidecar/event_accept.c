@@ -71,6 +71,26 @@ events_taker(struct events *e, const struct event_taker *taker)
 }
 
 
+void
+events_count(struct events *e, struct event_counters *counters)
+{
+    e->counters = counters;
+}
+
+
+const char *
+event_reason_text(enum event_reason r)
+{
+    static const char *const  text[EVENT_REASONS] = {
+        [EVENT_INVALID] = "invalid", [EVENT_UNKNOWN] = "unknown",
+        [EVENT_TOO_BIG] = "too_big", [EVENT_KEY_REUSED] = "key_reused",
+        [EVENT_UNAVAILABLE] = "unavailable", [EVENT_INTERNAL] = "internal"
+    };
+
+    return text[r];
+}
+
+
 struct jq_child *
 events_jq(struct events *e)
 {
@@ -660,8 +680,55 @@ find_repeat(struct accepting *x, struct event_accepted *out)
 }
 
 
-enum result
-event_accept(struct events *e, const struct event_caller *caller,
+static enum event_reason
+reason_of(enum result r, const struct event_fault *fault)
+{
+    switch (r) {
+    case RESULT_INVALID:
+        /* an unknown member is a mistake of form */
+        return strcmp(fault->code, "size") == 0 ? EVENT_TOO_BIG
+               : strcmp(fault->code, "unknown") == 0
+                     && (strcmp(fault->pointer, "#/action_id") == 0
+                         || strcmp(fault->pointer, "#/lab_id") == 0)
+                   ? EVENT_UNKNOWN : EVENT_INVALID;
+    case RESULT_TOO_BIG:
+        return EVENT_TOO_BIG;
+    case RESULT_CONFLICT:
+        return EVENT_KEY_REUSED;
+    case RESULT_UNAVAILABLE:
+    case RESULT_TIMEOUT:
+    case RESULT_AGAIN:
+        return EVENT_UNAVAILABLE;
+    default:
+        return EVENT_INTERNAL;
+    }
+}
+
+
+static void
+count(struct event_counters *n, enum result r,
+    const struct event_accepted *out, const struct event_fault *fault)
+{
+    if (n == NULL) {
+        return;
+    }
+
+    if (r != RESULT_OK) {
+        n->refused[reason_of(r, fault)]++;
+
+    } else if (out->repeated) {
+        n->repeated++;
+
+    } else {
+        n->accepted++;
+        n->unrouted += out->nlogs == 0;
+        n->deliveries += out->nlogs;
+    }
+}
+
+
+static enum result
+accept_one(struct events *e, const struct event_caller *caller,
     struct slice json, struct arena *a, struct event_accepted *out,
     struct event_fault *fault)
 {
@@ -703,5 +770,17 @@ event_accept(struct events *e, const struct event_caller *caller,
 
     out->queued = x.queued;
     json_decref(x.root);
+    return r;
+}
+
+
+enum result
+event_accept(struct events *e, const struct event_caller *caller,
+    struct slice json, struct arena *a, struct event_accepted *out,
+    struct event_fault *fault)
+{
+    enum result  r = accept_one(e, caller, json, a, out, fault);
+
+    count(e->counters, r, out, fault);
     return r;
 }

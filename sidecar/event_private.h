@@ -21,6 +21,7 @@ struct events {
     struct redis         *redis;
     struct jq_child      *jq;
     struct event_taker    taker;           /* offer NULL: there is none */
+    struct event_counters *counters;       /* or NULL */
 };
 
 /* One event being accepted. */

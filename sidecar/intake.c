@@ -381,7 +381,8 @@ intake_main(void *arg)
 enum result
 intake_start(const struct config *c, struct store *s, struct routes *routes,
     const struct secret *secret, void (*wake)(void *arg), void *arg,
-    const struct event_taker *taker, struct intake **out)
+    const struct event_taker *taker, struct event_counters *counters,
+    struct intake **out)
 {
     struct intake  *t;
     enum result     r;
@@ -406,6 +407,7 @@ intake_start(const struct config *c, struct store *s, struct routes *routes,
 
     if (r == RESULT_OK) {
         events_taker(t->events, taker);
+        events_count(t->events, counters);
         t->runs = pthread_create(&t->thread, NULL, intake_main, t) == 0;
         r = t->runs ? RESULT_OK : RESULT_MEMORY;
     }

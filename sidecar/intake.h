@@ -16,7 +16,7 @@ struct intake;
 must_check enum result intake_start(const struct config *c, struct store *s,
     struct routes *routes, const struct secret *secret,
     void (*wake)(void *arg), void *arg, const struct event_taker *taker,
-    struct intake **out);
+    struct event_counters *counters, struct intake **out);
 void intake_stop(struct intake *i);
 
 struct intake_stats {

@@ -284,7 +284,8 @@ server_start(struct server *s)
         outbound_on_work(s->outbound, server_wake, s->dispatch);
         outbound_taker(s->outbound, &taker);
         r = intake_start(s->config, s->store, outbound_routes(s->outbound),
-            s->cli->secret, server_wake, s->dispatch, &taker, &s->intake);
+            s->cli->secret, server_wake, s->dispatch, &taker,
+            outbound_counters(s->outbound), &s->intake);
 
         if (r != RESULT_OK) {
             log_write(LOG_ERROR, "main", "events cannot be read: %s",
@@ -292,6 +293,7 @@ server_start(struct server *s)
             return CLI_FAILED;
         }
 
+        outbound_intake(s->outbound, s->intake);
         r = retry_run_start(s->config, s->store, s->outbound, &s->retries);
 
         if (r != RESULT_OK) {

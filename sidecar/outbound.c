@@ -13,6 +13,8 @@ struct outbound {
     pthread_cond_t    given;
     void            (*wake)(void *arg);
     void             *arg;
+    struct event_counters  counters;
+    struct intake    *intake;              /* NULL: none reads here */
 };
 
 
@@ -35,7 +37,10 @@ outbound_create(const struct config *c, struct store *s,
 
     while (r == RESULT_OK && o->n < acceptors) {
         r = events_create(c, s, o->routes, secret, &o->events[o->n]);
-        o->n += r == RESULT_OK;
+
+        if (r == RESULT_OK) {
+            events_count(o->events[o->n++], &o->counters);
+        }
     }
 
     o->free = o->n;
@@ -73,6 +78,31 @@ struct routes *
 outbound_routes(struct outbound *o)
 {
     return o->routes;
+}
+
+
+struct event_counters *
+outbound_counters(struct outbound *o)
+{
+    return &o->counters;
+}
+
+
+void
+outbound_intake(struct outbound *o, struct intake *i)
+{
+    o->intake = i;
+}
+
+
+bool
+outbound_intake_stats(struct outbound *o, struct intake_stats *out)
+{
+    if (o->intake != NULL) {
+        intake_stats(o->intake, out);
+    }
+
+    return o->intake != NULL;
 }
 
 

@@ -118,6 +118,71 @@ ok(wait_event($s, 'ping'), 'pings');
     is(stream('topics=all')->{head}{status}, 400, 'no topic');
 }
 
+# an entry of another version, as one of fields was: who resumes is told to fetch
+# anew, who is there that something changed
+{
+    my @other = (id => ApiTest::uuid(1_790_000_000_000_000, 99), kind => 'api', status => 'FAIL');
+    my $here = stream('');
+    my $at = frame($here)->{id};
+    $api->redis_of->call('XADD', 'idash:changes', '*', @other);
+    is(from_json(wait_event($here, 'count')->{data})->{n}, 1,
+        'what cannot be read is counted');
+    my $next = $api->record;
+    is(from_json(wait_event($here, 'log')->{data})->{id}, $next,
+        'and the rest is told');
+    my $again = stream("last_event_id=$at");
+    frame($again);
+    my $f;
+    do { $f = frame($again) } while ($f && $f->{event} eq 'ping');
+    is($f->{event}, 'reset', 'resumed over it: a reset, no silent gap');
+    $_->{c}->close for $here, $again;
+}
+
+# jobs: of the own org and labs, on the topic alone, and resumed
+{
+    my $lab = $api->key('viewer', 3, '--labs', 11);
+    my $few = sub {
+        my ($n) = @_;
+        IDash::Wait::wait_for(sub {
+            $api->get('/system')->{json}{api}{live_clients} <= $n;
+        });
+    };
+    $few->(1);
+    my %s = (north => stream('topics=jobs', key => $north),
+        south => stream('topics=jobs', key => $south),
+        lab => stream('topics=jobs', key => $lab), all => stream('topics=logs,jobs'),
+        logs => stream('topics=logs'));
+    my %at = map { $_ => frame($s{$_})->{id} } keys %s;
+    for my $job ([ 3, 'null', 'whole-org' ], [ 3, '[11]', 'lab-11' ],
+        [ 3, '[11,12]', 'both' ])
+    {
+        $api->redis_of->call('XADD', 'idash:changes', '*', 'kind', 'job',
+            'org', $job->[0], 'labs', $job->[1], 'data',
+            to_json({ id => $job->[2] }));
+    }
+    my $log = $api->record;
+    my $told = sub {
+        return from_json(wait_event($_[0], 'job')->{data})->{id};
+    };
+    is(join(' ', map { $told->($s{north}) } 1 .. 3), 'whole-org lab-11 both',
+        'an org hears of its jobs');
+    is(join(' ', map { $told->($s{all}) } 1 .. 3), 'whole-org lab-11 both',
+        'beside the logs too');
+    is($told->($s{lab}), 'lab-11', 'a key of one lab of that lab alone');
+    $_->{c}->close for delete @s{qw(north all)};
+    $few->(4);
+    my $back = stream("topics=jobs&last_event_id=$at{lab}", key => $lab);
+    frame($back);
+    is($told->($back), 'lab-11', 'and when it resumes');
+    my $f;
+    do { $f = frame($s{logs}) } while ($f && $f->{event} eq 'ping');
+    is(from_json($f->{data})->{id}, $log, 'who follows logs hears of no job');
+    my @south = map { frame($s{south})->{event} } 1 .. 3;
+    is_deeply(\@south, [ ('ping') x 3 ], 'another org neither');
+    $_->{c}->close for values %s, $back;
+    $few->(1);
+}
+
 # rate: no log is told twice, none is forgotten
 {
     my $fast = stream('org_id=3');

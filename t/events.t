@@ -120,7 +120,32 @@ sub by_rest {
     return;
 }
 
+# What the metrics count of events, by reason.
+sub counts {
+    my $text = $api->get('/metrics')->{body};
+    return { $text =~ /^integrationd_events_(?:refused_total\{reason="(?=\w+"))?(\w+)(?:"\})? (\d+)$/mg };
+}
+
 sub refused {
+    my $before = counts();
+    refused_each();
+    my $after = counts();
+    is_deeply({ map { $after->{$_} == $before->{$_} ? ()
+        : ($_ => $after->{$_} - $before->{$_}) } keys %$after },
+        { accepted_total => 1, deliveries_total => 1, unknown => 2,
+            invalid => 3 }, 'each is counted with its reason');
+    my $one = event(idempotency_key => 'counted');
+    post('/events', $one) for 1 .. 3;
+    post('/events', event(idempotency_key => 'counted'));
+    my $last = counts();
+    is($last->{repeated_total} - $after->{repeated_total}, 2,
+        'a key that came again is counted as that');
+    is($last->{key_reused} - $after->{key_reused}, 1,
+        'and one with another event as refused');
+    return;
+}
+
+sub refused_each {
     is(pointer(post('/events', event(action_id => 999))), '#/action_id',
         'an unknown action');
     is(pointer(post('/events', [ map { event() } 1 .. 1001 ])), '#',
