@@ -5,7 +5,7 @@ import "./mantine.css";
 import "./styles.css";
 import { MantineProvider } from "@mantine/core";
 import { QueryClientProvider } from "@tanstack/react-query";
-import { StrictMode } from "react";
+import { startTransition, StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { BrowserRouter } from "react-router";
 import { App } from "./app";
@@ -16,7 +16,7 @@ import { schemeManager } from "./shell/scheme";
 import { cssVariables, theme } from "./theme";
 
 /* index.html shows a shell until it is known who is there */
-void askAhead(window.location.pathname, window.location.search).finally(() => createRoot(document.getElementById("root")!).render(
+void askAhead(window.location.pathname, window.location.search).finally(() => startTransition(() => createRoot(document.getElementById("root")!).render(
   <StrictMode>
     <MantineProvider theme={theme} cssVariablesResolver={cssVariables}
       defaultColorScheme="auto" getStyleNonce={() => nonce}
@@ -28,4 +28,4 @@ void askAhead(window.location.pathname, window.location.search).finally(() => cr
       </QueryClientProvider>
     </MantineProvider>
   </StrictMode>,
-));
+)));

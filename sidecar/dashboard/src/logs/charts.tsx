@@ -4,6 +4,7 @@ import type { Summary } from "../api/types";
 import { count, millis, short } from "../lib/numbers";
 import { DAY, dayText, minuteText } from "../lib/time";
 import { usePrefs, useZone } from "../prefs";
+import { useGrowing } from "../ui/idle";
 
 function css(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -30,6 +31,7 @@ export default function Charts({ data, table, onZoom }: {
   const zone = useZone();
   const step = data.sparkline.bucket_s * 1000;
   const points = useMemo(() => pointsOf(data), [data]);
+  const plots = useGrowing(2, 1, 1);
   const when = (t: number): string => step >= DAY ? dayText(t, zone)
     : `${dayText(t, zone)} ${minuteText(t, zone)}`;
   if (table) {
@@ -51,7 +53,7 @@ export default function Charts({ data, table, onZoom }: {
   return (
     <>
       <Plot kind="volume" data={data} points={points} onZoom={onZoom} when={when} />
-      {data.sparkline.latency_ms
+      {data.sparkline.latency_ms && plots > 1
         ? <Plot kind="latency" data={data} points={points} onZoom={onZoom} when={when} /> : null}
     </>
   );

@@ -4,6 +4,7 @@ import { visibleLine } from "../lib/escape";
 import { count, percent, short } from "../lib/numbers";
 import { DAY, civil, dayText, minuteText } from "../lib/time";
 import { useZone } from "../prefs";
+import { useGrowing } from "../ui/idle";
 import { Skeleton } from "../ui/parts";
 
 /* Limits of the failure rate between the steps of the ramp. */
@@ -44,6 +45,8 @@ const Cells = memo(function Cells({ data, name: nameOf, stale, onPick }: GridPro
   const [at, setAt] = useState({ r: 0, c: 0 });
   const [sel, setSel] = useState<Picked | null>(null);
   const drag = useRef<{ r: number; c: number } | null>(null);
+  /* about as many as are in sight, then the rest */
+  const shown = useGrowing(data.rows.length, 12, 10);
   const step = data.bucket_s * 1000;
   const from = Date.parse(data.start);
   const cols = Math.max(1, ...data.rows.map((r) => r.cells.length));
@@ -169,7 +172,7 @@ const Cells = memo(function Cells({ data, name: nameOf, stale, onPick }: GridPro
           </tr>
         </thead>
         <tbody>
-          {data.rows.map((row, r) => (
+          {data.rows.slice(0, shown).map((row, r) => (
             <HeatLine key={row.other ? "other" : row.key ?? ""} row={row} r={r} name={name(row)} when={when} max={max}
               at={at.r === r ? at.c : -1}
               from={sel && r >= sel.rows[0] && r <= sel.rows[1] ? sel.cols[0] : -1}

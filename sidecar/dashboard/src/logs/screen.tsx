@@ -15,6 +15,7 @@ import { useLabNames, useLabsThere } from "../shell/labs-data";
 import { can, useSession } from "../shell/me";
 import { Boundary } from "../ui/boundary";
 import { Icon } from "../ui/icons";
+import { useIdle } from "../ui/idle";
 import { useKeys } from "../ui/keys";
 import { CopyButton, Empty, Failure, Loading, Segmented, Skeleton } from "../ui/parts";
 import { columnsOf, type Names } from "./columns";
@@ -38,21 +39,6 @@ const Charts = lazy(() => import("./charts"));
 const TAB_WORD: Record<Tab, string> = { api: "API", webhook: "Webhook", errors: "Errors" };
 const NO_NAMES = new Map<string, string>();
 const NOBODY: Names = { action: NO_NAMES, developer: NO_NAMES, lab: NO_NAMES };
-
-/* True once nothing more urgent is left to draw. */
-function useIdle(): boolean {
-  const [idle, setIdle] = useState(false);
-  useEffect(() => {
-    const done = (): void => setIdle(true);
-    if (!window.requestIdleCallback) {
-      const t = setTimeout(done, 300);
-      return () => clearTimeout(t);
-    }
-    const t = window.requestIdleCallback(done, { timeout: 2000 });
-    return () => window.cancelIdleCallback(t);
-  }, []);
-  return idle;
-}
 
 /* Moves on every five minutes, so that relative ranges follow the clock. */
 function useSnappedNow(): number {
