@@ -18,7 +18,7 @@
 
 #include "store_ops.h"
 
-#define STORE_SCHEMA       3              /* user_version */
+#define STORE_SCHEMA       4              /* user_version */
 #define SQLITE_BUSY_MS      5000
 #define SQLITE_READ_US      INT64_C(5000000)   /* of a call without deadline */
 #define SQLITE_BUMP_MAX     INT64_C(1048576)   /* us that a start may move */
@@ -366,6 +366,7 @@ struct sqlite_plan {
     const char            *column;         /* of the index */
     struct sqlite_also     also[SQLITE_MAX_ALSO];
     unsigned               nalso;          /* only with one source */
+    double                 density;        /* of the index, entries a us */
     const char            *extra;          /* what a partial index asks for */
     bool                   refs;           /* through table ref */
     struct sqlite_source  *sources;        /* in the order of the walk */

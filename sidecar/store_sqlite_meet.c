@@ -1,7 +1,9 @@
 /*
  * Lists that meet: each index gives the ids of its value in order, and only an
- * id that stands in all of them is worth a look at its row.  A list that lies
- * far behind is not stepped through but sought anew.
+ * id that stands in all of them is worth a look at its row.  The sparsest
+ * proposes, the others are asked in turn until one disagrees: most proposals
+ * cost one search.  A list that lies far behind is not stepped through but
+ * sought anew.
  */
 
 #include "store_sqlite.h"
@@ -16,6 +18,7 @@
 
 struct meet_list {
     sqlite3_stmt  *st;
+    int            steps;                  /* to try before a search */
     int64_t        id;
     bool           end;
 };
@@ -33,7 +36,7 @@ struct sqlite_meet {
 
 static enum result
 list_prepare(struct sqlite_meet *m, const char *index, const char *column,
-    int64_t value)
+    int64_t value, bool is_far)
 {
     struct meet_list  *l = &m->lists[m->n++];
     enum result        result;
@@ -43,6 +46,8 @@ list_prepare(struct sqlite_meet *m, const char *index, const char *column,
         " BY %s WHERE %s=?3 AND id>=?1 AND id<?2 ORDER BY id %s", index,
         column, m->ascending ? "ASC" : "DESC");
     result = sqlite_prepare(m->conn, sql, &l->st);
+
+    l->steps = is_far ? 0 : MEET_STEPS;
 
     if (result == RESULT_OK) {
         sqlite3_bind_int64(l->st, 3, value);
@@ -66,11 +71,11 @@ sqlite_meet_create(struct sqlite_conn *c, const struct sqlite_plan *p,
 
     m->conn = c;
     m->ascending = ascending;
-    result = list_prepare(m, p->index, p->column, p->sources[0].value);
+    result = list_prepare(m, p->index, p->column, p->sources[0].value, false);
 
     for (unsigned i = 0; i < p->nalso && result == RESULT_OK; i++) {
         result = list_prepare(m, p->also[i].index, p->also[i].column,
-            p->also[i].value);
+            p->also[i].value, p->also[i].density > p->density * MEET_STEPS);
     }
 
     if (result != RESULT_OK) {
@@ -132,7 +137,7 @@ list_to(struct sqlite_meet *m, struct meet_list *l, int64_t target)
 {
     enum result  result = RESULT_OK;
 
-    for (int i = 0; i < MEET_STEPS && result == RESULT_OK && !l->end
+    for (int i = 0; i < l->steps && result == RESULT_OK && !l->end
                     && comes_before(m, l->id, target); i++)
     {
         result = list_step(m, l);
@@ -175,10 +180,10 @@ enum result
 sqlite_meet_next(struct sqlite_meet *m, int64_t *id)
 {
     int64_t      target = m->next;
-    unsigned     agree = 0;
+    unsigned     i = 0;
     enum result  result;
 
-    for (unsigned i = 0; agree < m->n; i = (i + 1) % m->n) {
+    while (i < m->n) {
         struct meet_list  *l = &m->lists[i];
 
         m->conn->seen = target;
@@ -199,8 +204,13 @@ sqlite_meet_next(struct sqlite_meet *m, int64_t *id)
             return RESULT_NOT_FOUND;
         }
 
-        agree = l->id == target ? agree + 1 : 1;
-        target = l->id;
+        if (l->id == target) {
+            i++;
+
+        } else {
+            target = l->id;
+            i = i == 0 ? 1 : 0;
+        }
     }
 
     *id = target;

@@ -5,8 +5,9 @@
  * from the start of the walk, and the farthest wins; up to three others that
  * are sparse as well are named beside it, since lists of ids that must meet are
  * far cheaper than rows.  Ids in table ref are unusual enough to win always.
- * Index dir_trouble holds all that some filters on failures ask: read from end
- * to end it gives as many ids in a time as another index gives a tenth of.
+ * Two indexes cover: dir_lab holds all that most filters inside a lab ask,
+ * dir_trouble what some on failures do.  Read from end to end they give as many
+ * ids in a time as another index gives a tenth of.
  */
 
 #include "store_sqlite.h"
@@ -42,13 +43,33 @@ static const enum filter_field  ref_fields[] = {
     FILTER_RESEND_OF, FILTER_REF
 };
 
-/* the columns of dir_trouble */
+/* An index with columns enough to judge a filter without a look at a row. */
+struct plan_cover {
+    struct plan_index         index;
+    const char               *probe;       /* has the same entries */
+    const char               *extra;       /* what it holds, if not all */
+    const enum filter_field  *fields;
+    size_t                    nfields;
+};
+
 static const enum filter_field  trouble_fields[] = {
     FILTER_STATUS, FILTER_ORG, FILTER_LAB, FILTER_KIND, FILTER_ERROR
 };
 
-static const struct plan_index  trouble = {
-    FILTER_STATUS, "dir_trouble", "status"
+static const enum filter_field  lab_fields[] = {
+    FILTER_LAB, FILTER_ORG, FILTER_KIND, FILTER_STATUS, FILTER_HTTP,
+    FILTER_ACTION, FILTER_CATEGORY, FILTER_ENDPOINT, FILTER_DEVELOPER,
+    FILTER_INTEGRATION
+};
+
+#define COUNT_OF(a)  (sizeof(a) / sizeof((a)[0]))
+
+/* a probe must not name a partial index whose condition it does not tell */
+static const struct plan_cover  covers[] = {
+    { { FILTER_LAB, "dir_lab", "lab" }, "dir_lab", NULL, lab_fields,
+      COUNT_OF(lab_fields) },
+    { { FILTER_STATUS, "dir_trouble", "status" }, "dir_status",
+      " AND " SQLITE_TROUBLE("d."), trouble_fields, COUNT_OF(trouble_fields) },
 };
 
 struct plan_values {
@@ -348,12 +369,10 @@ also_settle(struct sqlite_plan *p)
 
 
 static bool
-trouble_has(enum filter_field field)
+cover_has(const struct plan_cover *k, enum filter_field field)
 {
-    for (size_t i = 0; i < sizeof(trouble_fields) / sizeof(trouble_fields[0]);
-         i++)
-    {
-        if (trouble_fields[i] == field) {
+    for (size_t i = 0; i < k->nfields; i++) {
+        if (k->fields[i] == field) {
             return true;
         }
     }
@@ -362,24 +381,26 @@ trouble_has(enum filter_field field)
 }
 
 
-/* Can dir_trouble decide it all, without a look at a row?  By status alone
- * its own index is as good. */
+/* Can it decide all of the filter?  By the value alone the plain index of it
+ * is as good. */
 static enum result
-trouble_fits(struct sqlite_conn *c, const struct filter *f,
-    struct plan_values *v, bool *fits)
+cover_fits(struct sqlite_conn *c, const struct plan_cover *k,
+    const struct filter *f, struct plan_values *v, bool *fits)
 {
     enum result  result;
 
-    result = values_of_field(c, f, FILTER_STATUS, v, fits);
+    result = values_of_field(c, f, k->index.field, v, fits);
 
     *fits = *fits && result == RESULT_OK && f->q.n == 0
             && (f->nterms > v->n || !f->scope.platform);
 
     for (unsigned i = 0; i < f->nterms && *fits; i++) {
-        *fits = trouble_has(f->terms[i].field);
+        *fits = cover_has(k, f->terms[i].field);
     }
 
-    for (unsigned i = 0; i < v->n && *fits; i++) {
+    for (unsigned i = 0; i < v->n && *fits && k->index.field == FILTER_STATUS;
+         i++)
+    {
         *fits = v->v[i] == LOG_PENDING || v->v[i] == LOG_RETRYING
                 || v->v[i] == LOG_FAIL;
     }
@@ -390,28 +411,28 @@ trouble_fits(struct sqlite_conn *c, const struct filter *f,
 
 /* Instead of the index that leads, when it takes less time. */
 static enum result
-plan_trouble(struct sqlite_conn *c, const struct filter *f,
-    const struct plan_span *span, double best, struct sqlite_plan *p)
+plan_cover(struct sqlite_conn *c, const struct plan_cover *k,
+    const struct filter *f, const struct plan_span *span, double *best,
+    struct sqlite_plan *p)
 {
-    struct plan_values  v;
-    enum result         result;
-    double              density = 0;
-    bool                fits;
+    const struct plan_index  probe = {
+        k->index.field, k->probe, k->index.column
+    };
+    struct plan_values       v;
+    enum result              result;
+    double                   density = 0;
+    bool                     fits;
 
-    result = trouble_fits(c, f, &v, &fits);
+    result = cover_fits(c, k, f, &v, &fits);
 
     if (result == RESULT_OK && fits) {
-        /* the same entries, and a probe must not name the partial index */
-        static const struct plan_index  status = {
-            FILTER_STATUS, "dir_status", "status"
-        };
-
-        result = density_probe(c, &status, &v, span, &density);
+        result = density_probe(c, &probe, &v, span, &density);
     }
 
-    if (result == RESULT_OK && fits && density * PLAN_COVERED < best) {
-        result = plan_take(p, &trouble, &v);
-        p->extra = " AND " SQLITE_TROUBLE("d.");
+    if (result == RESULT_OK && fits && density * PLAN_COVERED < *best) {
+        *best = density * PLAN_COVERED;
+        result = plan_take(p, &k->index, &v);
+        p->extra = k->extra;
         p->nalso = 0;
     }
 
@@ -436,7 +457,7 @@ plan_columns(struct sqlite_conn *c, const struct filter *f,
 
     best = table * PLAN_WORTH;
 
-    for (size_t i = 0; i < sizeof(indexes) / sizeof(indexes[0])
+    for (size_t i = 0; i < COUNT_OF(indexes)
                        && result == RESULT_OK; i++)
     {
         result = values_of_field(c, f, indexes[i].field, &v, &fits);
@@ -457,12 +478,18 @@ plan_columns(struct sqlite_conn *c, const struct filter *f,
 
         if (result == RESULT_OK && density < best) {
             best = density;
+            p->density = density;
             result = plan_take(p, &indexes[i], &v);
         }
     }
 
     also_settle(p);
-    return result == RESULT_OK ? plan_trouble(c, f, span, best, p) : result;
+
+    for (size_t i = 0; i < COUNT_OF(covers) && result == RESULT_OK; i++) {
+        result = plan_cover(c, &covers[i], f, span, &best, p);
+    }
+
+    return result;
 }
 
 

@@ -29,6 +29,12 @@
     "CREATE INDEX dir_trouble ON integration_directory(status, id, bump, org,"\
     " lab, kind, error) WHERE " SQLITE_TROUBLE("") ";"
 
+/* filters inside one lab, the most usual ones, without a look at the table */
+#define SCHEMA_LAB                                                            \
+    "CREATE INDEX dir_lab ON integration_directory(lab, id, bump, org, kind," \
+    " status, http, action, category, endpoint, developer, integration)"      \
+    " WHERE lab NOT NULL;"
+
 static const char  schema_logs[] =
     "CREATE TABLE dict(id INTEGER PRIMARY KEY, kind INT NOT NULL,"
     " text BLOB NOT NULL, UNIQUE(kind, text)) STRICT;"
@@ -46,7 +52,7 @@ static const char  schema_logs[] =
     "CREATE INDEX dir_kind ON integration_directory(kind);"
     "CREATE INDEX dir_status ON integration_directory(status);"
     "CREATE INDEX dir_org ON integration_directory(org) WHERE org NOT NULL;"
-    "CREATE INDEX dir_lab ON integration_directory(lab) WHERE lab NOT NULL;"
+    SCHEMA_LAB
     "CREATE INDEX dir_action ON integration_directory(action)"
     " WHERE action NOT NULL;"
     "CREATE INDEX dir_endpoint ON integration_directory(endpoint)"
@@ -253,7 +259,9 @@ static const char *const  schema_steps[STORE_SCHEMA - 1] = {
     " NULL, 0, 0, NULL, 0 FROM delivery_before;"
     "DROP TABLE delivery_before;",
     /* 3: the same index, cheaper to keep */
-    "DROP INDEX dir_trouble;" SCHEMA_TROUBLE
+    "DROP INDEX dir_trouble;" SCHEMA_TROUBLE,
+    /* 4: what filters inside a lab ask */
+    "DROP INDEX dir_lab;" SCHEMA_LAB
 };
 
 

@@ -491,6 +491,9 @@ test_an_older_schema_is_brought_up(void **state)
         "DROP INDEX dir_trouble;"
         "CREATE INDEX dir_trouble ON integration_directory(status, id, bump,"
         " org, lab, kind, error) WHERE status IN (0, 2, 3);"
+        "DROP INDEX dir_lab;"
+        "CREATE INDEX dir_lab ON integration_directory(lab)"
+        " WHERE lab NOT NULL;"
         "PRAGMA user_version=1"), SQLITE_OK);
 
     assert_int_equal(open_as(true, &s, err), RESULT_INVALID);
@@ -509,6 +512,8 @@ test_an_older_schema_is_brought_up(void **state)
     assert_int_equal(pending, 1);
     arena_cleanup(&a);
     store_close(s);
+    assert_int_equal(sql_number("SELECT count(*) FROM"
+        " pragma_index_info('dir_lab') WHERE name='http'"), 1);
 }
 
 
