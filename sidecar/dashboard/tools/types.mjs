@@ -28,7 +28,9 @@ function objectOf(s) {
     `${JSON.stringify(k)}${need.has(k) ? "" : "?"}: ${typeOf(v)}`);
   const more = s.additionalProperties;
   if (more && typeof more === "object") {
-    lines.push(`[more: string]: ${typeOf(more)}`);
+    /* an index covers the named members too */
+    const all = [more, ...Object.values(s.properties ?? {})].map(typeOf);
+    lines.push(`[more: string]: ${[...new Set(all)].join(" | ")}${all.length > 1 ? " | undefined" : ""}`);
   }
   return lines.length > 0 ? `{ ${lines.join("; ")} }`
     : s.type === "object" || more ? "Record<string, unknown>" : "unknown";
