@@ -3,8 +3,8 @@
  *
  * Guarantees: every submitted send is done exactly once; it ends within its
  * total deadline, tokens included, whatever the peers do; no address that the
- * guard forbids gets a packet; what is sent is what was signed.  No retry here, no
- * redirect followed, no answer kept beyond SEND_MAX_RESPONSE.
+ * guard forbids gets a packet; what is sent is what was signed.  No retry here,
+ * no redirect followed, no answer kept beyond SEND_MAX_RESPONSE.
  */
 
 #include "transport.h"
