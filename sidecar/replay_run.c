@@ -264,43 +264,81 @@ call_make(struct call *x, long *status)
 }
 
 
-/* What came of it. */
-static void
-call_end(struct replay_run *run, const char *id, long status,
+static enum result
+end_put(struct replay_run *run, const char *id, long status,
     const char *code, const char *message)
 {
     struct retry_doc  d = { .v = NULL };
-    enum result       r = RESULT_CONFLICT;
+    enum result       r;
 
-    for (int i = 0; i < CALL_MAX && r == RESULT_CONFLICT; i++) {
-        retry_doc_cleanup(&d);
-        retry_doc_id(&d, "replay", id, -1);
-        r = retry_doc_get(run->store, &d);
+    retry_doc_id(&d, "replay", id, -1);
+    r = retry_doc_get(run->store, &d);
 
-        if (r == RESULT_OK) {
-            (void) json_object_del(d.v, "_ask");
-            (void) json_object_del(d.v, "_until_us");
-            (void) json_object_set_new(d.v, "state",
-                json_string(code == NULL ? "sent" : "failed"));
-            (void) json_object_set_new(d.v, "http_status",
-                status > 0 ? json_integer(status) : json_null());
-            (void) json_object_set_new(d.v, "error", code == NULL
-                ? json_null() : json_pack("{s:s,s:s}", "code", code,
-                    "message", message));
-            r = retry_doc_put(run->store, &d);
-        }
+    if (r == RESULT_OK) {
+        (void) json_object_del(d.v, "_ask");
+        (void) json_object_del(d.v, "_until_us");
+        (void) json_object_set_new(d.v, "state",
+            json_string(code == NULL ? "sent" : "failed"));
+        (void) json_object_set_new(d.v, "http_status",
+            status > 0 ? json_integer(status) : json_null());
+        (void) json_object_set_new(d.v, "error", code == NULL
+            ? json_null() : json_pack("{s:s,s:s}", "code", code,
+                "message", message));
+        r = retry_doc_put(run->store, &d);
     }
 
     retry_doc_cleanup(&d);
-
-    if (r != RESULT_OK) {
-        log_rate(LOG_WARN, "replay", "the end of %s cannot be kept: %s", id,
-            result_text(r));
-    }
+    return r;
 }
 
 
+/* What came of it, which nobody else knows: until it is kept, or we stop and
+ * whoever finds it can only call it interrupted.  False: not kept. */
+static bool
+call_end(struct replay_run *run, const char *id, long status,
+    const char *code, const char *message)
+{
+    const struct timespec  pause = { 0, CALL_TURN_US * 1000 };
+    enum result            r;
+
+    while ((r = end_put(run, id, status, code, message)) != RESULT_OK) {
+        log_rate(LOG_WARN, "replay", "the end of %s cannot be kept: %s", id,
+            result_text(r));
+
+        if (r != RESULT_UNAVAILABLE && r != RESULT_TIMEOUT
+            && r != RESULT_CONFLICT && r != RESULT_MEMORY)
+        {
+            break;                         /* nor later: it is gone or broken */
+        }
+
+        if (atomic_load(&run->stop)) {
+            return false;
+        }
+
+        (void) nanosleep(&pause, NULL);
+    }
+
+    return true;
+}
+
+
+/* Its credentials live no longer than the call. */
 static void
+call_forget(struct call *x)
+{
+    if (x->url.p != NULL) {
+        OPENSSL_cleanse(x->url.p, x->url.n);
+    }
+
+    curl_slist_free_all(x->headers);
+    json_decref(x->credentials);
+    buf_cleanup(&x->url);
+    free(x->body);
+}
+
+
+/* False: what came of it was not kept. */
+static bool
 call_send(struct replay_run *run, struct call *x, const char *id)
 {
     const char  *developer = json_string_value(
@@ -316,23 +354,13 @@ call_send(struct replay_run *run, struct call *x, const char *id)
     call_headers(x);
     code = code != CURLE_OK ? code : call_make(x, &status);
 
-    if (code == CURLE_OK) {
-        call_end(run, id, status, NULL, NULL);
-    } else {
-        call_end(run, id, status, code == CURLE_ABORTED_BY_CALLBACK
-            ? "interrupted" : code == CURLE_COULDNT_CONNECT ? "connect"
-            : code == CURLE_OPERATION_TIMEDOUT ? "timeout" : "broken",
-            x->error[0] != '\0' ? x->error : curl_easy_strerror(code));
-    }
+    call_forget(x);
 
-    if (x->url.p != NULL) {
-        OPENSSL_cleanse(x->url.p, x->url.n);
-    }
-
-    curl_slist_free_all(x->headers);
-    json_decref(x->credentials);
-    buf_cleanup(&x->url);
-    free(x->body);
+    return code == CURLE_OK ? call_end(run, id, status, NULL, NULL)
+           : call_end(run, id, status, code == CURLE_ABORTED_BY_CALLBACK
+                 ? "interrupted" : code == CURLE_COULDNT_CONNECT ? "connect"
+                 : code == CURLE_OPERATION_TIMEDOUT ? "timeout" : "broken",
+                 x->error[0] != '\0' ? x->error : curl_easy_strerror(code));
 }
 
 
@@ -359,15 +387,13 @@ call_run(struct replay_run *run, const char *id)
 
         /* of two that see it one goes on */
         if (retry_doc_put(run->store, &x.doc) == RESULT_OK) {
-            call_send(run, &x, id);
-            over = true;
+            over = call_send(run, &x, id);
         }
 
     } else if (r == RESULT_OK && strcmp(state, "sending") == 0) {
         if (until < clock_wall_us()) {
-            call_end(run, id, 0, "interrupted", "the sidecar stopped while "
-                "the call was made; it may have arrived");
-            over = true;
+            over = call_end(run, id, 0, "interrupted", "the sidecar stopped "
+                "while the call was made; it may have arrived");
         }
 
     } else if (r == RESULT_OK) {
