@@ -153,7 +153,8 @@ sub refused_each {
     is(raw('/events', '{"action_id":')->{status}, 400, 'half of one');
     is(raw('/events', '[' x 50 . ']' x 50)->{status}, 400, 'too deep');
     is(raw('/events', '{"action_id":1,"lab_id":11,"payload":"'
-        . 'x' x 2_000_000 . '"}')->{status}, 413, '2 MB');
+        . 'x' x $_ . '"}')->{status}, 413, "$_ bytes")
+        for 2_000_000, 100_000_000;
     is(pointer(raw('/events', '{"action_id":1,"action_id":1}')), '#',
         'a member twice');
     is(pointer(post('/events', event(refs => { a => {} }))), '#/refs/a',
@@ -196,6 +197,17 @@ sub by_redis {
     ok(wait_for(sub { $length->() == 0 }), 'and out of the stream');
     is(scalar(grep { $_->{reason} =~ m{^#/lab_id: there is no such lab} }
         @dead), 1, 'with the reason');
+
+    # one that is too long to be read stops nobody
+    $add->('event', to_json(event()));
+    $add->('event', to_json(event(payload => 'x' x (9 << 20))));
+    $add->('event', to_json(event()));
+    arrives("{\"n\":$_}", "number $_ beside 9 MB arrives")
+        for $mark - 2, $mark;
+    ok(wait_for(sub { $length->() == 0 }), 'and the stream is empty');
+    my ($long) = grep { $_->{reason} =~ /longer than 8 MB/ }
+        @{ $api->get('/dead-letters')->{json}{data} };
+    ok($long, 'which is a dead letter');
 
     # one of them is replayed after the lab was made
     my ($lab) = grep { $_->{reason} =~ /lab_id/ } @dead;
