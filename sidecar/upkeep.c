@@ -17,6 +17,7 @@
 #define UPKEEP_SLICE       500             /* documents deleted at once */
 #define UPKEEP_PAUSE_US    50000           /* between slices */
 #define UPKEEP_EXPIRE_US   1000000
+#define UPKEEP_EMPTY_US    10000000        /* nothing had expired */
 #define UPKEEP_LAST_US     (INT64_C(64) * 1000000)     /* after failures */
 #define UPKEEP_BUCKETS     50
 #define UPKEEP_RECOUNT_US  15000000
@@ -34,7 +35,11 @@ struct upkeep {
 };
 
 
-/* Until the next slice.  A store that fails is not asked again and again. */
+/*
+ * Until the next slice.  A store that fails is not asked again and again, nor
+ * one that has nothing: expired documents are found by nobody, and a server
+ * without the index reads them all to say no.
+ */
 static int64_t
 upkeep_expire(struct upkeep *u)
 {
@@ -55,6 +60,11 @@ upkeep_expire(struct upkeep *u)
     }
 
     u->expire_pause_us = UPKEEP_EXPIRE_US;
+
+    if (done == 0) {
+        return UPKEEP_EMPTY_US;
+    }
+
     return done == UPKEEP_SLICE ? UPKEEP_PAUSE_US : UPKEEP_EXPIRE_US;
 }
 
@@ -94,10 +104,11 @@ upkeep_dead(struct upkeep *u)
 static void
 upkeep_turn(struct upkeep *u)
 {
-    int64_t  now = clock_mono_us();
+    int64_t  now = clock_mono_us(), pause_us;
 
     if (now >= u->expire_us) {
-        u->expire_us = now + upkeep_expire(u);
+        pause_us = upkeep_expire(u);
+        u->expire_us = clock_mono_us() + pause_us;
     }
 
     if (now >= u->recount_us) {
