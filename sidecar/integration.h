@@ -1,6 +1,6 @@
 /*
  * An integration (labIntegration): one action of one lab to one endpoint.  The
- * table of its fields in integration.c reads, checks, documents and prints it;
+ * table of its fields in integration_table.c reads, checks and prints it;
  * the API, the CLI's import and dispatch all go through here.
  */
 

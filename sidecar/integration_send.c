@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "integration_private.h"
 
 #define MAX_SECRET  (64 * 1024)
 
@@ -49,8 +50,7 @@ open_secret(struct building *b, const char *name, struct slice sealed)
         return SLICE_LIT("");
     }
 
-    (void) snprintf(place, sizeof(place), "labIntegration/%.*s/%s",
-        SLICE_ARG(b->i->id), name);
+    integration_secret_place(b->i->id, name, place);
     buf_init(&buf, MAX_SECRET);
 
     if (seal_open(b->secret, slice_of(place), sealed, &buf) != RESULT_OK) {

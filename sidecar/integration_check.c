@@ -1,0 +1,621 @@
+/*
+ * What comes from outside, checked field by field and then across them, as the
+ * document to store: defaults filled in, secrets sealed.
+ */
+
+#include "integration.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/crypto.h>
+
+#include "http_outcome.h"
+#include "integration_private.h"
+#include "jq_child.h"
+
+/* Kept beside the table's: not for clients to write. */
+static const char *const  kept[] = { "headers", "signing_secrets",
+    "disabled_reason" };
+
+struct check {
+    const json_t              *in, *old;
+    json_t                    *out;
+    struct slice               id;
+    const struct secret       *secret;
+    struct jq_child           *jq;
+    const char                *ports;
+    struct integration_fault  *faults;
+    size_t                     max, n;
+};
+
+
+static void
+fault(struct check *c, const char *name, const char *code, const char *fmt,
+    ...) __attribute__((format(printf, 4, 5)));
+
+static void
+fault(struct check *c, const char *name, const char *code, const char *fmt,
+    ...)
+{
+    struct integration_fault  *f;
+    va_list                    ap;
+
+    if (c->n == c->max) {
+        return;
+    }
+
+    f = &c->faults[c->n++];
+    (void) snprintf(f->pointer, sizeof(f->pointer), "#/%s", name);
+    (void) snprintf(f->code, sizeof(f->code), "%s", code);
+    va_start(ap, fmt);
+    (void) vsnprintf(f->detail, sizeof(f->detail), fmt, ap);
+    va_end(ap);
+}
+
+
+static json_t *
+standard_value(const struct field *f)
+{
+    switch (f->type) {
+    case F_INT: return json_integer(strtoll(f->standard, NULL, 10));
+    case F_BOOL: return json_boolean(f->standard[0] == 't');
+    default: return json_string(f->standard);
+    }
+}
+
+
+/* -- one value ----------------------------------------------------------- */
+
+static void
+check_int(struct check *c, const struct field *f, const json_t *v)
+{
+    if (!json_is_integer(v) || json_integer_value(v) < f->min
+        || json_integer_value(v) > f->max)
+    {
+        fault(c, f->name, "range", "must be a whole number from %lld to %lld",
+            (long long) f->min, (long long) f->max);
+    }
+}
+
+
+static bool
+check_length(struct check *c, const struct field *f, const json_t *v)
+{
+    if (!json_is_string(v)) {
+        fault(c, f->name, "type", "must be text");
+        return false;
+    }
+
+    if ((int64_t) json_string_length(v) > f->max
+        || (int64_t) json_string_length(v) < f->min
+        || memchr(json_string_value(v), '\0', json_string_length(v)) != NULL)
+    {
+        fault(c, f->name, "length", "must have %lld to %lld bytes, no NUL",
+            (long long) f->min, (long long) f->max);
+        return false;
+    }
+
+    return true;
+}
+
+
+static void
+check_jq(struct check *c, const struct field *f, const json_t *v)
+{
+    struct buf   message;
+    char        *text;
+    enum result  r;
+
+    if (c->jq == NULL || json_string_length(v) == 0) {
+        return;
+    }
+
+    buf_init(&message, JQ_MAX_OUTPUT);
+    r = jq_child_run(c->jq, JQ_CHECK, json_slice(v), SLICE_NONE, &message);
+
+    if (r != RESULT_OK && r != RESULT_UNAVAILABLE) {
+        text = buf_take(&message, NULL);
+        fault(c, f->name, "jq", "%.200s", text == NULL ? "" : text);
+        free(text);
+    }
+
+    buf_cleanup(&message);
+}
+
+
+static void
+check_url(struct check *c, const struct field *f, const json_t *v)
+{
+    const char  *why;
+    bool         literal, plain;
+
+    plain = json_is_true(json_object_get(c->in, "allow_http"));
+
+    if (json_string_length(v) > 0
+        && http_url_check(json_string_value(v), plain, c->ports, &literal,
+               &why) != RESULT_OK)
+    {
+        fault(c, f->name, "url", "%s", why);
+    }
+}
+
+
+static void
+check_text(struct check *c, const struct field *f, const json_t *v)
+{
+    struct retry_schedule  schedule;
+    const char            *why;
+
+    if (!check_length(c, f, v)) {
+        return;
+    }
+
+    if (f->type == F_JQ) {
+        check_jq(c, f, v);
+
+    } else if (f->type == F_URL) {
+        check_url(c, f, v);
+
+    } else if (f->type == F_SCHEDULE && json_string_length(v) > 0
+               && retry_schedule_parse(json_slice(v), &schedule, &why)
+                      != RESULT_OK)
+    {
+        fault(c, f->name, "schedule", "%s", why);
+
+    } else if (f->type == F_PEM && json_string_length(v) > 0
+               && strstr(json_string_value(v), "-----BEGIN") == NULL)
+    {
+        fault(c, f->name, "pem", "must be PEM: -----BEGIN ...");
+    }
+}
+
+
+/* What is given is what is there: the same write twice changes nothing. */
+static bool
+secret_stays(struct check *c, const struct field *f, const char *place,
+    struct slice given)
+{
+    const json_t  *v = json_object_get(c->old, f->name);
+    struct buf     plain;
+    bool           same;
+
+    if (json_string_length(v) == 0) {
+        return false;
+    }
+
+    buf_init(&plain, 256 * 1024);
+    same = seal_open(c->secret, slice_of(place), json_slice(v), &plain)
+               == RESULT_OK
+           && plain.n == given.n && CRYPTO_memcmp(plain.p, given.p, given.n)
+                                        == 0;
+
+    if (plain.p != NULL) {
+        OPENSSL_cleanse(plain.p, plain.n);
+    }
+
+    buf_cleanup(&plain);
+
+    if (same) {
+        (void) json_object_set_new(c->out, f->name, json_deep_copy(v));
+    }
+
+    return same;
+}
+
+
+/* Seals what is new; what was there stays when nothing is given. */
+static void
+take_secret(struct check *c, const struct field *f, const json_t *v)
+{
+    struct buf   sealed;
+    char         place[160];
+    char        *text;
+
+    if (v == NULL || json_is_object(v)) {
+        v = json_object_get(c->old, f->name);
+        (void) json_object_set_new(c->out, f->name,
+            v == NULL ? json_string("") : json_deep_copy(v));
+        return;
+    }
+
+    if (!check_length(c, f, v)) {
+        return;
+    }
+
+    if (json_string_length(v) == 0) {
+        (void) json_object_set_new(c->out, f->name, json_string(""));
+        return;
+    }
+
+    integration_secret_place(c->id, f->name, place);
+
+    if (secret_stays(c, f, place, json_slice(v))) {
+        return;
+    }
+
+    buf_init(&sealed, 256 * 1024);
+
+    if (seal_close(c->secret, slice_of(place), json_slice(v), &sealed)
+        != RESULT_OK || (text = buf_take(&sealed, NULL)) == NULL)
+    {
+        fault(c, f->name, "seal", "cannot be sealed now");
+
+    } else {
+        (void) json_object_set_new(c->out, f->name, json_string(text));
+        free(text);
+    }
+
+    buf_cleanup(&sealed);
+}
+
+
+static void
+take_field(struct check *c, const struct field *f)
+{
+    const json_t  *v = json_object_get(c->in, f->name);
+
+    if (f->type == F_SECRET) {
+        take_secret(c, f, v);
+        return;
+    }
+
+    if (v == NULL) {
+        if (f->standard == NULL) {
+            fault(c, f->name, "required", "is required");
+        } else {
+            (void) json_object_set_new(c->out, f->name, standard_value(f));
+        }
+
+        return;
+    }
+
+    if (f->type == F_INT) {
+        check_int(c, f, v);
+
+    } else if (f->type == F_BOOL) {
+        if (!json_is_boolean(v)) {
+            fault(c, f->name, "type", "must be true or false");
+        }
+
+    } else if (f->type == F_WORD) {
+        if (!json_is_string(v)
+            || integration_word(f->words, json_slice(v)) == -1)
+        {
+            fault(c, f->name, "word", "must be one of %s", f->words);
+        }
+
+    } else {
+        check_text(c, f, v);
+    }
+
+    (void) json_object_set(c->out, f->name, (json_t *) v);
+}
+
+
+/* -- headers and cross checks -------------------------------------------- */
+
+static void
+take_headers(struct check *c)
+{
+    const json_t  *list = json_object_get(c->in, "headers"), *pair;
+    const char    *why;
+    size_t         i;
+
+    if (list == NULL) {
+        (void) json_object_set_new(c->out, "headers", json_array());
+        return;
+    }
+
+    if (!json_is_array(list) || json_array_size(list) > SEND_MAX_HEADERS) {
+        fault(c, "headers", "type", "must be a list of at most %d pairs "
+            "[\"Name\",\"value\"]", SEND_MAX_HEADERS);
+        return;
+    }
+
+    json_array_foreach((json_t *) list, i, pair) {
+        char  name[32];
+
+        (void) snprintf(name, sizeof(name), "headers/%zu", i);
+
+        if (json_array_size(pair) != 2
+            || !json_is_string(json_array_get(pair, 0))
+            || !json_is_string(json_array_get(pair, 1)))
+        {
+            fault(c, name, "type", "must be [\"Name\",\"value\"]");
+
+        } else if (http_header_check(json_slice(json_array_get(pair, 0)),
+                       json_slice(json_array_get(pair, 1)), &why)
+                   != RESULT_OK)
+        {
+            fault(c, name, "header", "%s", why);
+        }
+    }
+
+    (void) json_object_set(c->out, "headers", (json_t *) list);
+}
+
+
+static const char *
+out_text(const struct check *c, const char *name)
+{
+    const char  *text = json_string_value(json_object_get(c->out, name));
+
+    return text == NULL ? "" : text;
+}
+
+
+/* "" or scheme://host..: printable, for it is written into requests. */
+static bool
+proxy_is_fit(const char *proxy)
+{
+    static const char *const  schemes[] = { "http://", "https://",
+        "socks5://", "socks5h://" };
+    bool  known = proxy[0] == '\0';
+
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        known = known || strncmp(proxy, schemes[i], strlen(schemes[i])) == 0;
+    }
+
+    for (const unsigned char *p = (const unsigned char *) proxy; *p; p++) {
+        known = known && *p > ' ' && *p < 0x7f;
+    }
+
+    return known;
+}
+
+
+static void
+check_http(struct check *c)
+{
+    static const char *const  methods[] = { "GET", "POST", "PUT", "PATCH",
+        "DELETE" };
+    const char  *auth = out_text(c, "auth"), *why;
+    bool         known = false;
+
+    for (size_t i = 0; i < 5; i++) {
+        known = known || strcmp(out_text(c, "request_type"), methods[i]) == 0;
+    }
+
+    if (!known) {
+        fault(c, "request_type", "word",
+            "must be one of GET|POST|PUT|PATCH|DELETE");
+    }
+
+    if (out_text(c, "url")[0] == '\0') {
+        fault(c, "url", "required", "is required when transport is http");
+    }
+
+    if (http_header_check(SLICE_LIT("Content-Type"),
+            slice_of(out_text(c, "content_type")), &why) != RESULT_OK)
+    {
+        fault(c, "content_type", "header", "%s", why);
+    }
+
+    if (!proxy_is_fit(out_text(c, "proxy"))) {
+        fault(c, "proxy", "url",
+            "must be http, https, socks5 or socks5h://host:port");
+    }
+
+    if (strcmp(auth, "none") != 0 && out_text(c, "auth_secret")[0] == '\0') {
+        fault(c, "auth_secret", "required", "is required when auth is %s",
+            auth);
+    }
+
+    if ((strcmp(auth, "basic") == 0 || strcmp(auth, "oauth2") == 0)
+        && out_text(c, "auth_user")[0] == '\0')
+    {
+        fault(c, "auth_user", "required", "is required when auth is %s", auth);
+    }
+
+    if (strcmp(auth, "oauth2") == 0 && out_text(c, "token_url")[0] == '\0') {
+        fault(c, "token_url", "required", "is required when auth is oauth2");
+    }
+}
+
+
+/*
+ * It may go into a header as it is, so it must not end one: today, or when a
+ * later change makes a bearer token of the secret that stays.
+ */
+static void
+check_bearer(struct check *c)
+{
+    const json_t  *v = json_object_get(c->in, "auth_secret");
+    const char    *why;
+
+    if (json_is_string(v)
+        && http_header_check(SLICE_LIT("Authorization"), json_slice(v), &why)
+               != RESULT_OK)
+    {
+        fault(c, "auth_secret", "header", "%s", why);
+    }
+}
+
+
+static void
+check_mllp(struct check *c)
+{
+    const char  *p = out_text(c, "processing_id");
+
+    if (out_text(c, "host")[0] == '\0') {
+        fault(c, "host", "required", "is required when transport is mllp");
+    }
+
+    if (json_integer_value(json_object_get(c->out, "port")) == 0) {
+        fault(c, "port", "required", "is required when transport is mllp");
+    }
+
+    if (strcmp(p, "P") != 0 && strcmp(p, "T") != 0 && strcmp(p, "D") != 0) {
+        fault(c, "processing_id", "word", "must be one of P|T|D");
+    }
+}
+
+
+static bool
+out_true(const struct check *c, const char *name)
+{
+    return json_is_true(json_object_get(c->out, name));
+}
+
+
+/* "", a name, or names that each have a dot in front; lane.c reads it. */
+static bool
+order_key_is_fit(const char *key)
+{
+    static const char  names[] = "abcdefghijklmnopqrstuvwxyz"
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    bool    path = key[0] == '.';
+    size_t  n;
+
+    while (key[0] != '\0') {
+        key += path;
+        n = strspn(key, names);
+
+        if (n == 0 || n > 64 || key[n] != (path && key[n] != '\0' ? '.'
+                                                                  : '\0'))
+        {
+            return false;
+        }
+
+        key += n;
+    }
+
+    return true;
+}
+
+
+static void
+check_lane(struct check *c)
+{
+    const char  *key = out_text(c, "order_key");
+
+    if (!order_key_is_fit(key)) {
+        fault(c, "order_key", "path", "must be the name of a reference such "
+            "as patient_id, or a path into the event such as "
+            ".payload.patient.id");
+    }
+
+    if (!out_true(c, "is_batch")) {
+        return;
+    }
+
+    if (strcmp(out_text(c, "transport"), "mllp") == 0
+        || strcmp(out_text(c, "request_type"), "GET") == 0)
+    {
+        fault(c, "is_batch", "transport",
+            "a batch is a body: transport http, not GET");
+    }
+
+    if (key[0] != '\0') {
+        fault(c, "order_key", "is_batch",
+            "a batch mixes keys: leave one of the two out");
+    }
+}
+
+
+/* Why it is off is said as long as it stays off: a 410's waiting logs are
+ * cancelled by that. */
+static void
+keep_reason(struct check *c)
+{
+    const json_t  *reason = json_object_get(c->old, "disabled_reason");
+
+    if (reason != NULL && json_is_false(json_object_get(c->out, "enabled"))
+        && json_is_false(json_object_get(c->old, "enabled")))
+    {
+        (void) json_object_set_new(c->out, "disabled_reason",
+            json_deep_copy(reason));
+    }
+}
+
+
+static void
+check_unknown(struct check *c)
+{
+    const char  *name;
+    json_t      *v;
+    bool         known;
+
+    json_object_foreach((json_t *) c->in, name, v) {
+        known = false;
+
+        for (size_t i = 0; i < INTEGRATION_FIELDS && !known; i++) {
+            known = strcmp(name, integration_fields[i].name) == 0;
+        }
+
+        for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+            known = known || strcmp(name, kept[i]) == 0;
+        }
+
+        if (!known) {
+            char  shown[64];
+
+            (void) snprintf(shown, sizeof(shown), "%.60s", name);
+            fault(c, shown, "unknown", "is no field of an integration");
+        }
+    }
+}
+
+
+enum result
+integration_check(const json_t *in, const json_t *old, struct slice id,
+    const struct secret *secret, struct jq_child *jq, const char *allow_ports,
+    json_t **out, struct integration_fault *faults, size_t max, size_t *n)
+{
+    struct check   c = { .in = in, .old = old, .id = id, .secret = secret,
+        .jq = jq, .ports = allow_ports, .faults = faults, .max = max };
+    const json_t  *secrets = json_object_get(old, "signing_secrets");
+
+    *n = 0;
+    *out = NULL;
+
+    if (!json_is_object(in)) {
+        fault(&c, "", "type", "must be an object");
+        *n = c.n;
+        return RESULT_INVALID;
+    }
+
+    c.out = json_object();
+    if (c.out == NULL) {
+        return RESULT_MEMORY;
+    }
+
+    check_unknown(&c);
+
+    for (size_t i = 0; i < INTEGRATION_FIELDS; i++) {
+        take_field(&c, &integration_fields[i]);
+    }
+
+    take_headers(&c);
+    (void) json_object_set_new(c.out, "signing_secrets",
+        secrets == NULL ? json_array() : json_deep_copy(secrets));
+
+    if (strcmp(out_text(&c, "transport"), "mllp") == 0) {
+        check_mllp(&c);
+    } else {
+        check_http(&c);
+        check_bearer(&c);
+    }
+
+    check_lane(&c);
+    keep_reason(&c);
+
+    if ((out_text(&c, "client_cert")[0] == '\0')
+        != (out_text(&c, "client_key")[0] == '\0'))
+    {
+        fault(&c, "client_key", "required",
+            "client_cert and client_key belong together");
+    }
+
+    *n = c.n;
+
+    if (c.n > 0) {
+        json_decref(c.out);
+        return RESULT_INVALID;
+    }
+
+    *out = c.out;
+    return RESULT_OK;
+}
