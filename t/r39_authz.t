@@ -60,6 +60,8 @@ my @matrix = (
         { name => 'x', org_id => 0, role => 'admin' } ],
     [ 'POST', '/dead-letters/x/replay', '403 403 403 403' ],
     [ 'POST', "/logs/$north/resend", '403 409 409 403', {} ],
+    [ 'POST', "/logs/$north/resend-plan", '403 200 200 403', {} ],
+    [ 'POST', "/logs/$north/replay-plan", '403 409 409 403', {} ],
     [ 'POST', "/logs/$north/replay", '403 409 409 403', { reason => 'x' } ],
     [ 'GET', "/replays/$none", '404 404 404 404' ],
     [ 'POST', '/retry-plans', '403 201 201 403', { filter => 'status=FAIL' } ],
@@ -116,7 +118,7 @@ for my $role (@roles) {
         my $r = $api->get("/logs/$north/body/$body", key => $far{$role});
         $leaks++ if $r->{status} != 404 && $r->{status} != 403;
     }
-    for my $act ('resend', 'replay') {
+    for my $act (qw(resend replay resend-plan replay-plan)) {
         my $r = $api->call('POST', "/logs/$north/$act", key => $far{$role},
             json => { reason => 'x' });
         $leaks++ if $r->{status} != 404 && $r->{status} != 403;
