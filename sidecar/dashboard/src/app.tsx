@@ -1,8 +1,8 @@
 import { lazy, Suspense, useEffect, useState } from "react";
 import { Link, Navigate, Route, Routes } from "react-router";
 import { ApiError, setUnauthorized } from "./api/client";
-import { queryClient, useMe } from "./api/queries";
-import { SignIn } from "./shell/signin";
+import { meQuery, queryClient, useMe } from "./api/queries";
+import { SignIn, SignInAgain } from "./shell/signin";
 import { Shell } from "./shell/shell";
 import { Boundary } from "./ui/boundary";
 import { Failure, Loading } from "./ui/parts";
@@ -22,22 +22,31 @@ export function App() {
   const me = useMe();
   const [ended, setEnded] = useState(false);
 
-  useEffect(() => setUnauthorized(() => {
-    setEnded(true);
-    void queryClient.resetQueries({ queryKey: ["me"] });
-  }), []);
+  useEffect(() => setUnauthorized(() => setEnded(true)), []);
+
+  /* The same person goes on where the session ended; another one starts anew. */
+  const signedIn = async (): Promise<void> => {
+    const before = me.data?.key_id;
+    const now = await queryClient.fetchQuery({ ...meQuery, staleTime: 0 });
+    const rest = { predicate: (q: { queryKey: readonly unknown[] }) => q.queryKey[0] !== "me" };
+    if (before !== undefined && before !== now.key_id) {
+      queryClient.removeQueries(rest);
+    }
+    setEnded(false);
+    void queryClient.invalidateQueries(rest);
+  };
 
   if (me.isPending) {
     return <main className="page"><Loading label="Signing in" rows={4} /></main>;
   }
-  if (me.error) {
+  if (!me.data) {
     return me.error instanceof ApiError && me.error.status === 401
-      ? <SignIn ended={ended} />
+      ? <SignIn done={signedIn} />
       : <main className="page"><Failure error={me.error} retry={() => void me.refetch()} /></main>;
   }
   return (
     <MeContext value={me.data}>
-      <Shell>
+      <Shell key={me.data.key_id}>
         <Boundary>
           <Suspense fallback={<main className="page"><Loading /></main>}>
             <Routes>
@@ -59,6 +68,7 @@ export function App() {
         </Boundary>
       </Shell>
       <Toasts />
+      {ended ? <SignInAgain done={signedIn} /> : null}
     </MeContext>
   );
 }

@@ -31,8 +31,14 @@ export const theme = createTheme({
   defaultRadius: "6px",
   respectReducedMotion: true,
   cursorType: "pointer",
-  /* the bar is the banner of the page, a dialog's header is none */
-  components: { Modal: { defaultProps: { attributes: { header: { role: "none" } } } } },
+  /*
+   * The bar is the banner of the page, a dialog's header is none.  A menu opens
+   * inside of its landmark, with nothing in it but items, the first of them focused.
+   */
+  components: {
+    Menu: { defaultProps: { withinPortal: false, withInitialFocusPlaceholder: false } },
+    Modal: { defaultProps: { attributes: { header: { role: "none" } } } },
+  },
 });
 
 export const cssVariables: CSSVariablesResolver = () => ({

@@ -8,6 +8,24 @@ import { visibleLine } from "../lib/escape";
 import { count } from "../lib/numbers";
 import { spanText } from "../lib/time";
 import { Failure, Loading, Time } from "../ui/parts";
+import { moreFacts, MoreTables, words } from "./more";
+
+/* Shown below in words of their own; the rest as it comes. */
+const KNOWN = {
+  top: ["as_of", "uptime_s", "resident_bytes", "store", "drain", "dispatch", "api", "alerts"],
+  store: ["kind", "up", "logs", "bytes", "dead_letters", "oldest_at"],
+  drain: ["read", "stored", "same", "dead", "errors", "reclaimed", "batches", "lag", "pending", "redis_up", "store_up", "last_progress_at"],
+  dispatch: ["claimed", "delivered", "retried", "failed", "rejected", "late", "given_back", "in_flight", "breakers_open",
+    "last_progress_at", "due", "overdue", "integrations"],
+  api: ["ok", "client_errors", "server_errors", "auth_failures", "partial_queries", "live_clients"],
+};
+
+/* How many, and -1 or nothing for what is not known. */
+function known(n: number | null | undefined): string {
+  return n === null || n === undefined || n < 0 ? "unknown" : count(n);
+}
+
+const isObject = (v: unknown): boolean => typeof v === "object" && v !== null && !Array.isArray(v);
 
 function Up({ up }: { up: boolean }) {
   return <span className="status" data-s={up ? "SUCCESS" : "FAIL"}><i aria-hidden="true">{up ? "\u2713" : "\u2715"}</i>{up ? "up" : "down"}</span>;
@@ -18,6 +36,7 @@ export default function SystemScreen() {
   const q = useQuery({ queryKey: ["system"], refetchInterval: 5000, staleTime: 0, placeholderData: keepPreviousData,
     queryFn: ({ signal }) => json<System>("/system", { signal }) });
   const s = q.data;
+  const more = s ? moreFacts(Object.fromEntries(Object.entries(s).filter(([, v]) => !isObject(v))), KNOWN.top) : [];
   return (
     <main className="page narrow">
       <div className="page-head"><h1>System</h1>
@@ -32,32 +51,41 @@ export default function SystemScreen() {
                 {a.code === "dead_letters" ? <Link to="/dead-letters">Look at them</Link> : null}</div>))}
           <div className="split small">
             <Box title="Store" up={s.store.up} facts={[
-              ["Kind", s.store.kind], ["Logs", s.store.logs === undefined ? "unknown" : count(s.store.logs)],
+              ["Kind", s.store.kind], ["Logs", known(s.store.logs)],
               ["Size", bytesText(s.store.bytes)], ["Oldest log", s.store.oldest_at ? <Time at={s.store.oldest_at} /> : "\u2013"],
-              ["Dead letters", s.store.dead_letters === undefined ? "unknown" : count(s.store.dead_letters)]]} />
+              ["Dead letters", known(s.store.dead_letters)],
+              ...moreFacts(s.store, KNOWN.store)]} />
             {s.drain ? <Box title="Drain" up={s.drain.redis_up && s.drain.store_up} facts={[
-              ["Waiting in Redis", count(s.drain.lag)], ["Taken, not stored yet", count(s.drain.pending)],
+              ["Waiting in Redis", known(s.drain.lag)], ["Taken, not stored yet", count(s.drain.pending)],
               ["Read", count(s.drain.read)], ["Stored", count(s.drain.stored)], ["Seen before", count(s.drain.same)],
               ["Dead", count(s.drain.dead)], ["Errors", count(s.drain.errors)], ["Taken over", count(s.drain.reclaimed)],
               ["Batches", count(s.drain.batches)],
-              ["Last progress", s.drain.last_progress_at ? <Time at={s.drain.last_progress_at} form="ago" /> : "none yet"]]} />
+              ["Last progress", s.drain.last_progress_at ? <Time at={s.drain.last_progress_at} form="ago" /> : "none yet"],
+              ...moreFacts(s.drain, KNOWN.drain)]} />
               : <Box title="Drain" up={null} facts={[["Runs", "in another process"]]} />}
             {s.dispatch ? <Box title="Dispatch" up={s.dispatch.due !== null} facts={[
-              ["In the queue", s.dispatch.due === null ? "unknown" : count(s.dispatch.due)],
-              ["Overdue", s.dispatch.overdue === null ? "unknown" : count(s.dispatch.overdue)],
+              ["In the queue", known(s.dispatch.due)],
+              ["Overdue", known(s.dispatch.overdue)],
               ["Under way", count(s.dispatch.in_flight)], ["Claimed", count(s.dispatch.claimed)],
               ["Delivered", count(s.dispatch.delivered)], ["To be retried", count(s.dispatch.retried)],
               ["Failed", count(s.dispatch.failed)], ["Refused", count(s.dispatch.rejected)],
               ["Given back", count(s.dispatch.given_back)], ["Came late", count(s.dispatch.late)],
               ["Open circuits", count(s.dispatch.breakers_open)],
-              ["Last progress", s.dispatch.last_progress_at ? <Time at={s.dispatch.last_progress_at} form="ago" /> : "none yet"]]} />
+              ["Last progress", s.dispatch.last_progress_at ? <Time at={s.dispatch.last_progress_at} form="ago" /> : "none yet"],
+              ...moreFacts(s.dispatch, KNOWN.dispatch)]} />
               : <Box title="Dispatch" up={null} facts={[["Runs", "in another process"]]} />}
             <Box title="API" up={true} facts={[
               ["Up for", spanText(s.uptime_s * 1000)], ["Memory", bytesText(s.resident_bytes)],
               ["Answered", count(s.api.ok)], ["Refused (4xx)", count(s.api.client_errors)], ["Failed (5xx)", count(s.api.server_errors)],
               ["Wrong keys", count(s.api.auth_failures)], ["Queries cut by the deadline", count(s.api.partial_queries)],
-              ["Live streams", count(s.api.live_clients)]]} />
+              ["Live streams", count(s.api.live_clients)],
+              ...moreFacts(s.api, KNOWN.api)]} />
+            {Object.entries(s as object).filter(([k, o]) => !KNOWN.top.includes(k) && isObject(o)).map(([k, o]) => (
+              <Box key={k} title={words(k)} up={null} facts={moreFacts(o as object, [])} />))}
+            {more.length > 0 ? <Box title="More" up={null} facts={more} /> : null}
           </div>
+          <MoreTables of={s} known={KNOWN.top} />
+          {s.dispatch ? <MoreTables of={s.dispatch} known={KNOWN.dispatch} /> : null}
           {s.dispatch && s.dispatch.integrations.length > 0 ? <Endpoints list={s.dispatch.integrations} /> : null}
         </div>)}
     </main>

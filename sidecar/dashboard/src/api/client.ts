@@ -98,17 +98,31 @@ export async function request(path: string, o: Options = {}): Promise<Response> 
   return r;
 }
 
+/* What was sent of a body; all of it, or what came before the line broke. */
+async function textOf(r: Response): Promise<string> {
+  return r.text().catch((e: unknown) => {
+    if (e instanceof DOMException && e.name === "AbortError") {
+      throw e;
+    }
+    return "";
+  });
+}
+
+/* TEXT as it came with PATH, or an error that says that it was cut. */
+export function parsed<T>(path: string, status: number, text: string): T {
+  try {
+    return JSON.parse(text) as T;
+  } catch {
+    throw new ApiError({ status, title: "The answer was cut short", detail: `GET ${path} did not end as JSON.` });
+  }
+}
+
 export async function json<T>(path: string, o: Options = {}): Promise<T> {
   const r = await request(path, o);
   if (r.status === 204) {
     return undefined as T;
   }
-  try {
-    return await r.json() as T;
-  } catch {
-    throw new ApiError({ status: r.status, title: "The answer was cut short",
-      detail: `GET ${path} did not end as JSON.` });
-  }
+  return parsed(path, r.status, await textOf(r));
 }
 
 /* A document of the configuration and the ETag that a change must show. */

@@ -2,7 +2,7 @@
 
 import { QueryClient, infiniteQueryOptions, keepPreviousData, queryOptions, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { rawMember } from "../lib/raw";
-import { ApiError, json, request, type Params } from "./client";
+import { ApiError, json, parsed, request, type Params } from "./client";
 import type { Attempt, Body, ErrorGroup, Heatmap, Log, Me, Page, SavedView, Summary } from "./types";
 
 export const queryClient = new QueryClient({
@@ -35,7 +35,8 @@ export const summaryQuery = (params: Params) => queryOptions({ queryKey: ["summa
 export const heatmapQuery = (params: Params) => queryOptions({ queryKey: ["heatmap", params],
   queryFn: ({ signal }) => json<Heatmap>("/heatmap", { signal, params }) });
 
-export const useMe = () => useQuery(meQuery);
+/* what was asked ahead is not asked again when it failed */
+export const useMe = () => useQuery({ ...meQuery, retryOnMount: false });
 
 export function useSummary(params: Params) {
   return useQuery({ ...summaryQuery(params), placeholderData: keepPreviousData, refetchInterval: 30_000 });
@@ -81,7 +82,7 @@ function keepRaw(text: string, path: (string | number)[], of: { request: Body; r
 export async function readLog(id: string, signal: AbortSignal): Promise<{ data: Log; etag: string | null }> {
   const r = await request(`/logs/${encodeURIComponent(id)}`, { signal });
   const text = await r.text();
-  const data = JSON.parse(text) as Log;
+  const data = parsed<Log>(`/logs/${id}`, r.status, text);
   keepRaw(text, [], data);
   return { data, etag: r.headers.get("etag") };
 }
@@ -96,7 +97,7 @@ export function useAttempts(id: string, enabled: boolean) {
     queryFn: async ({ signal }) => {
       const r = await request(`/logs/${encodeURIComponent(id)}/attempts`, { signal });
       const text = await r.text();
-      const page = JSON.parse(text) as { data: Attempt[] };
+      const page = parsed<{ data: Attempt[] }>(`/logs/${id}/attempts`, r.status, text);
       page.data.forEach((a, i) => keepRaw(text, ["data", i], a));
       return page;
     } });

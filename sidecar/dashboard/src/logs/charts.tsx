@@ -52,9 +52,9 @@ export default function Charts({ data, table, onZoom }: {
   }
   return (
     <>
-      <Plot kind="volume" data={data} points={points} onZoom={onZoom} when={when} />
-      {data.sparkline.latency_ms && plots > 1
-        ? <Plot kind="latency" data={data} points={points} onZoom={onZoom} when={when} /> : null}
+      <Plot kind="volume" on data={data} points={points} onZoom={onZoom} when={when} />
+      {data.sparkline.latency_ms
+        ? <Plot kind="latency" on={plots > 1} data={data} points={points} onZoom={onZoom} when={when} /> : null}
     </>
   );
 }
@@ -62,8 +62,9 @@ export default function Charts({ data, table, onZoom }: {
 /* Steps of a scale of counts. */
 const WHOLE = Array.from({ length: 10 }, (_, i) => [1, 2, 5].map((n) => n * 10 ** i)).flat();
 
-function Plot({ kind, data, points, onZoom, when }: {
-  kind: "volume" | "latency"; data: Summary; points: Point[];
+/* Its place is kept until it is ON. */
+function Plot({ kind, on, data, points, onZoom, when }: {
+  kind: "volume" | "latency"; on: boolean; data: Summary; points: Point[];
   onZoom: (from: number, to: number) => void; when: (t: number) => string;
 }) {
   const host = useRef<HTMLDivElement>(null);
@@ -75,6 +76,9 @@ function Plot({ kind, data, points, onZoom, when }: {
   const step = data.sparkline.bucket_s;
 
   useEffect(() => {
+    if (!on) {
+      return undefined;
+    }
     const el = host.current!;
     const s = points;
     const x = s.map((b) => b.at / 1000);
@@ -82,7 +86,7 @@ function Plot({ kind, data, points, onZoom, when }: {
       ticks: { show: false }, font: "11px system-ui, sans-serif" };
     const bars = uPlot.paths.bars!({ size: [0.82, 40], align: 1 });
     const opts: uPlot.Options = {
-      width: el.clientWidth || 380, height: 96, padding: [6, 20, 0, 0],
+      width: el.clientWidth || 380, height: 92, padding: [6, 20, 0, 0],
       tzDate: (ts) => uPlot.tzDate(new Date(ts * 1000), zone),
       legend: { show: false },
       cursor: { y: false, drag: { x: true, y: false, setScale: false }, points: { show: kind === "latency", size: 5 } },
@@ -123,7 +127,7 @@ function Plot({ kind, data, points, onZoom, when }: {
       o.disconnect();
       plot.destroy();
     };
-  }, [data, points, kind, zone, scheme, step]);
+  }, [on, data, points, kind, zone, scheme, step]);
 
   const b = read === null ? undefined : points[read];
   return (
@@ -138,7 +142,7 @@ function Plot({ kind, data, points, onZoom, when }: {
             : <><span className="key" style={{ "--c": "var(--accent)" } as React.CSSProperties}>p50</span>
               <span className="key dash" style={{ "--c": "var(--retry)" } as React.CSSProperties}>p95</span></>}
       </div>
-      <div ref={host} aria-hidden="true" />
+      <div ref={host} aria-hidden="true" style={{ minHeight: 92 }} />
     </div>
   );
 }

@@ -1,6 +1,6 @@
 import { useMediaQuery } from "@mantine/hooks";
 import { defaultRangeExtractor, useWindowVirtualizer } from "@tanstack/react-virtual";
-import { memo, useEffect, useLayoutEffect, useRef, useState, type CSSProperties,
+import { memo, useEffect, useRef, useState, type CSSProperties,
   type MouseEvent } from "react";
 import type { Log } from "../api/types";
 import { visibleLine } from "../lib/escape";
@@ -29,23 +29,25 @@ export interface GridProps {
   onNearEnd: () => void;
 }
 
+/* Where the rows begin, until it is measured: too low a guess draws a few more. */
+const TOP = 300;
+
 export function Grid(p: GridProps) {
   const { dense } = usePrefs();
   const small = useMediaQuery("(max-width: 640px)", false, { getInitialValueInEffect: false });
   const height = small ? 62 : dense ? 32 : 40;
   const body = useRef<HTMLDivElement>(null);
   const head = useRef<HTMLDivElement>(null);
-  const [top, setTop] = useState(0);
+  const [top, setTop] = useState(TOP);
   const currentAt = p.rows.findIndex((r) => r._id === p.current);
 
-  useLayoutEffect(() => {
+  /* an observer is called when the layout is done: asking sooner would force one */
+  useEffect(() => {
     const el = body.current;
     if (!el) {
       return undefined;
     }
-    const measure = (): void => setTop(Math.round(el.getBoundingClientRect().top + window.scrollY));
-    measure();
-    const o = new ResizeObserver(measure);
+    const o = new ResizeObserver(() => setTop(Math.round(el.getBoundingClientRect().top + window.scrollY)));
     o.observe(document.body);
     return () => o.disconnect();
   }, []);

@@ -186,8 +186,8 @@ function Panels({ view, patch, span, names, summary, onZoom }: PartProps & {
           </header>
           <Boundary>
             {summary.error && !summary.data ? <Failure title="Charts" error={summary.error} retry={() => void summary.refetch()} />
-              : !summary.data || !idle ? <div style={{ padding: 12 }}><Skeleton h={190} /></div>
-                : <Suspense fallback={<div style={{ padding: 12 }}><Skeleton h={190} /></div>}>
+              : !summary.data || !idle ? <div style={{ padding: 12 }}><Skeleton h={234} /></div>
+                : <Suspense fallback={<div style={{ padding: 12 }}><Skeleton h={234} /></div>}>
                   <div className={summary.isPlaceholderData ? "stale" : ""}>
                     <Charts data={summary.data} table={table} onZoom={onZoom} /></div>
                 </Suspense>}

@@ -1,6 +1,6 @@
-import { Menu } from "@mantine/core";
-import { useState } from "react";
+import { Fragment, useState } from "react";
 import { useView } from "../logs/use-view";
+import { Choice, Choices } from "../ui/choices";
 import { Icon } from "../ui/icons";
 import { useLabs, useOrgs } from "./labs-data";
 
@@ -29,33 +29,26 @@ export function LabSwitch() {
     : org !== null ? orgs.find((o) => String(o.id) === org)?.name ?? `Organisation ${org}` : "All labs";
   const owners = [...new Set(labs.map((l) => l.org_id))];
   return (
-    <Menu position="bottom-end" width={280} onClose={() => setFind("")}>
-      <Menu.Target>
+    <Choices label="Lab" width={280} onClose={() => setFind("")}
+      {...(all.length > 8 ? { find: { label: "Find a lab", placeholder: "Find a lab", value: find, onChange: setFind } } : {})}
+      target={
         <button type="button" className={`iconbtn${name === "All labs" ? "" : " on"}`} aria-label={`Lab: ${name}`}>
           <span className="clip" style={{ maxWidth: 130 }}>{name}</span><Icon name="down" size={12} />
-        </button>
-      </Menu.Target>
-      <Menu.Dropdown>
-        {all.length > 8 ? (
-          <div style={{ padding: 4 }}>
-            <input className="field" aria-label="Find a lab" placeholder="Find a lab" value={find}
-              style={{ width: "100%" }} onChange={(e) => setFind(e.currentTarget.value)} />
-          </div>
-        ) : null}
-        <div style={{ maxHeight: 320, overflowY: "auto" }}>
-          <Menu.Item onClick={() => choose(null, 0)}>All labs</Menu.Item>
+        </button>}>
+      {(pick) => (
+        <>
+          <Choice on={lab === null && org === null} pick={pick(() => choose(null, 0))}>All labs</Choice>
           {owners.map((o) => (
-            <div key={o} role="none">
+            <Fragment key={o}>
               {orgs.length > 1
-                ? <Menu.Item onClick={() => choose("org_id", o)}><b>{orgs.find((x) => x.id === o)?.name ?? `Organisation ${o}`}</b></Menu.Item>
+                ? <Choice on={String(o) === org} pick={pick(() => choose("org_id", o))}>
+                  <b>{orgs.find((x) => x.id === o)?.name ?? `Organisation ${o}`}</b></Choice>
                 : null}
               {labs.filter((l) => l.org_id === o).map((l) => (
-                <Menu.Item key={l.id} onClick={() => choose("lab_id", l.id)}
-                  aria-current={String(l.id) === lab ? "true" : undefined}
-                  rightSection={<span className="muted">{l.id}</span>}>{l.name}</Menu.Item>))}
-            </div>))}
-        </div>
-      </Menu.Dropdown>
-    </Menu>
+                <Choice key={l.id} on={String(l.id) === lab} pick={pick(() => choose("lab_id", l.id))}>
+                  {l.name} <span className="muted">{l.id}</span></Choice>))}
+            </Fragment>))}
+        </>)}
+    </Choices>
   );
 }

@@ -7,6 +7,7 @@ import { queryClient } from "../api/queries";
 import { browserZone, offsetText } from "../lib/time";
 import { startLive, useLiveState } from "../live/live";
 import { setPrefs, usePrefs, useZone } from "../prefs";
+import { Choice, Choices } from "../ui/choices";
 import { Icon, Mark } from "../ui/icons";
 import { useKeys } from "../ui/keys";
 import { toast } from "../ui/toast";
@@ -149,31 +150,24 @@ function ZoneMenu() {
   const zones = useMemo(() => find.trim().length < 2 ? []
     : Intl.supportedValuesOf("timeZone").filter((z) =>
       z.toLowerCase().replace(/_/g, " ").includes(find.trim().toLowerCase())).slice(0, 8), [find]);
-  const item = (value: string, label: string) => (
-    <Menu.Item key={value} onClick={() => setPrefs({ zone: value })}
-      aria-current={zone === value ? "true" : undefined}
-      rightSection={zone === value ? <span aria-hidden="true">{"\u2713"}</span> : null}>{label}</Menu.Item>
+  const item = (choose: (f: () => void) => () => void, value: string, label: string) => (
+    <Choice key={value} on={zone === value} pick={choose(() => setPrefs({ zone: value }))}>{label}</Choice>
   );
   return (
-    <Menu position="bottom-end" width={300} onClose={() => setFind("")}>
-      <Menu.Target>
+    <Choices label="Show times in" width={300} onClose={() => setFind("")}
+      find={{ label: "Find a zone", placeholder: "Find a zone: Kolkata", value: find, onChange: setFind }}
+      target={
         <button type="button" className="iconbtn wide-only" title={`Times are in ${shown}`}
           aria-label={`Time zone: ${shown}`}>
           <Icon name="clock" />{offsetText(now, shown)}
-        </button>
-      </Menu.Target>
-      <Menu.Dropdown>
-        <Menu.Label>Show times in</Menu.Label>
-        {item("local", `This computer's zone (${browserZone()})`)}
-        {item("UTC", "UTC")}
-        {zone !== "local" && zone !== "UTC" ? item(zone, zone) : null}
-        <div style={{ padding: 4 }}>
-          <input className="field" style={{ width: "100%" }} aria-label="Find a zone" placeholder="Find a zone: Kolkata"
-            value={find} onChange={(e) => setFind(e.currentTarget.value)}
-            onKeyDown={(e) => e.key.length === 1 && e.stopPropagation()} />
-        </div>
-        {zones.map((z) => item(z, z))}
-      </Menu.Dropdown>
-    </Menu>
+        </button>}>
+      {(choose) => (
+        <>
+          {item(choose, "local", `This computer's zone (${browserZone()})`)}
+          {item(choose, "UTC", "UTC")}
+          {zone !== "local" && zone !== "UTC" ? item(choose, zone, zone) : null}
+          {zones.filter((z) => z !== zone && z !== "UTC").map((z) => item(choose, z, z))}
+        </>)}
+    </Choices>
   );
 }
