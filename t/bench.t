@@ -52,7 +52,7 @@ my %names = (
     ],
     dashboard => [ IDash::Web::missing() ? () : (qw(first_load chunk),
         (map { ("paint.$_", "rows.$_", "heatmap.$_") } qw(plain slow)),
-        qw(filter scroll scroll_task dom_rows)) ],
+        qw(first_task filter scroll scroll_task dom_rows)) ],
 );
 push @{ $names{drain} }, qw(mongo.insert mongo.insert_cpu)
     if grep { $_ eq 'mongo' } @{ $names{drain} };

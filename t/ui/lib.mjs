@@ -89,6 +89,9 @@ async function keep(r, url) {
   if (type.startsWith("text/html") && (r.status() === 502 || r.status() === 504)) {
     return;                                /* nginx says that the API is away */
   }
+  if (r.headers()["x-mocked"]) {
+    return;                                /* a script's own, not the API's */
+  }
   let body = "";
   try {
     body = type.startsWith("text/event-stream") || /^attachment/.test(r.headers()["content-disposition"] ?? "") ? "bytes" : await r.text();
@@ -143,11 +146,10 @@ export async function quiet(t, name) {
 
 export async function axe(page, name) {
   // what is dimmed while its successor is fetched is judged when that is there
-  if (await page.locator(".stale").count() > 0) {
-    await waitFor(async () => await page.locator(".stale").count() === 0);
-    await sleep(200);
+  await page.waitForFunction(() => !document.querySelector(".stale"));
+  if (!await page.evaluate(() => "axe" in window)) {
+    await page.evaluate(axeSource);
   }
-  await page.evaluate(axeSource);
   const r = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
   const text = r.violations.map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((x) => `${x.html.slice(0, 160)}\n    ${x.failureSummary?.split("\n")[1] ?? ""}`).join("\n  ")}`);
   return ok(r.violations.length === 0, `${name}: axe finds nothing`, text.join("\n"));
@@ -155,13 +157,16 @@ export async function axe(page, name) {
 
 /* The same in the other theme, too. */
 export async function axeBoth(page, name) {
-  for (const theme of ["light", "dark"]) {
+  for (const theme of ["dark", "light"]) {
     await page.emulateMedia({ colorScheme: theme });
-    await sleep(50);
+    await page.waitForFunction((t) => document.documentElement.getAttribute("data-mantine-color-scheme") === t, theme);
     await axe(page, `${name}, ${theme}`);
   }
-  await page.emulateMedia({ colorScheme: "light" });
 }
+
+/* An answer that the API did not give. */
+export const mocked = (route, status, body, headers = {}) => route.fulfill({ status, headers: { "x-mocked": "1", ...headers },
+  contentType: status < 300 ? "application/json" : "application/problem+json", body: typeof body === "string" ? body : JSON.stringify(body) });
 
 /* Tabs until what is focused fits; false when it never does. */
 export async function tabTo(page, test, { key = "Tab", most = 80 } = {}) {
@@ -184,7 +189,7 @@ export async function waitFor(f, most = 15_000) {
     if (v || Date.now() > end) {
       return v;
     }
-    await sleep(100);
+    await sleep(25);
   }
 }
 
@@ -194,25 +199,33 @@ export async function api(method, path, body, key = KEY) {
   return { status: r.status, etag: r.headers.get("etag"), json: await r.json().catch(() => null) };
 }
 
-/* Runs all parts, each on its own; the browser ends in any case. */
+/*
+ * Runs all parts, each on its own, TOGETHER of them at a time; the browser ends in
+ * any case.
+ */
 export async function main(...parts) {
+  const { together = 1 } = typeof parts[0] === "function" ? {} : parts.shift();
   const browser = await start();
-  try {
-    for (const part of parts) {
+  const one = async () => {
+    for (let part = parts.shift(); part; part = parts.shift()) {
+      const mine = [];
       try {
-        await part(browser);
+        await part({ newContext: async (o) => { const c = await browser.newContext(o); mine.push(c); return c; } });
       } catch (e) {
         ok(false, `${part.name} ran to its end`, e.stack);
         if (process.env.IDASH_SHOTS) {
-          for (const [i, p] of browser.contexts().flatMap((c) => c.pages()).entries()) {
+          for (const [i, p] of mine.flatMap((c) => c.pages()).entries()) {
             await p.screenshot({ path: `${process.env.IDASH_SHOTS}/${part.name}-${i}.png` }).catch(() => undefined);
           }
         }
       }
-      for (const c of browser.contexts()) {
+      for (const c of mine) {
         await c.close();
       }
     }
+  };
+  try {
+    await Promise.all(Array.from({ length: together }, one));
   } finally {
     await Promise.all(reading);
     await browser.close();

@@ -1,60 +1,146 @@
-import { axe, is, main, ok, open, quiet, sleep, waitFor } from "./lib.mjs";
+import { BASE, KEY, api, axeBoth, is, main, mocked, ok, open, quiet, sleep, waitFor } from "./lib.mjs";
 
 const EMPTY = process.env.IDASH_EMPTY;
-const SCREENS = [["/logs/api", "a.cover"], ["/logs/webhook", ".state"], ["/logs/errors", "table.errors"],
-  ["/jobs", ".card"], ["/config/integrations", "table.plain"], ["/config/developers", "table.plain"], ["/config/api-keys", "table.plain"],
+const at = (page, path) => page.goto(`${BASE}/dashboard${path}`);
+const dialog = (page) => page.getByRole("dialog");
+const drawer = (page) => page.getByRole("complementary", { name: "Log" });
+
+/* [address, what is there when it is drawn] */
+const SCREENS = [["/logs/api", "a.cover"], ["/logs/webhook", "a.cover"], ["/logs/errors", "table.errors"], ["/logs/api?tail=1&panel=none", "section .state, a.cover"],
+  ["/logs/api?status=FAIL&nonsense=1", ".tok.bad"], ["/jobs", ".card"],
+  ...["integrations", "developers", "actions", "categories", "labs", "orgs", "api-keys"].map((c) => [`/config/${c}`, "table.plain"]),
   ["/audit", "table.plain"], ["/dead-letters", ".state"], ["/system", ".split"], ["/nothing", ".state"]];
 
 async function screens(browser) {
-  for (const dark of [false, true]) {
-    const theme = dark ? "dark" : "light";
-    const t = await open(browser, "/logs/api", { dark });
-    await t.page.locator("a.cover").first().waitFor();
-    for (const [path, there] of SCREENS) {
-      if (path !== "/logs/api") {
-        await t.page.goto(new URL(`/dashboard${path}`, t.page.url()).href);
-      }
-      await t.page.locator(there).first().waitFor();
-      await axe(t.page, `${path} ${theme}`);
-    }
-    await t.page.goto(new URL("/dashboard/logs/api", t.page.url()).href);
-    await t.page.locator("a.cover").first().click();
-    await t.page.getByRole("complementary", { name: "Log" }).locator(".cm-editor").first().waitFor();
-    await axe(t.page, `drawer ${theme}`);
-    await t.page.keyboard.press("r");
-    await t.page.getByRole("dialog").locator(".cm-editor").waitFor();
-    await axe(t.page, `replay dialog ${theme}`);
-    await t.page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
-    await t.page.keyboard.press("?");
-    await t.page.getByRole("dialog").getByText("Single-key shortcuts").waitFor();
-    await axe(t.page, `shortcut sheet ${theme}`);
-    await quiet(t, `all screens ${theme}`);
-    await t.ctx.close();
+  const t = await open(browser, "/logs/api");
+  for (const [path, there] of SCREENS) {
+    await at(t.page, path);
+    await t.page.locator(there).first().waitFor();
+    await axeBoth(t.page, path);
   }
+  await quiet(t, "all screens");
+}
+
+/* What opens over a screen: drawer, menus, dialogs. */
+async function overScreens(browser) {
+  const t = await open(browser, "/logs/api?status=FAIL");
+  const { page } = t;
+  const row = page.locator("a.cover").first();
+  const shut = async () => { await page.keyboard.press("Escape"); await page.waitForFunction(() => !document.querySelector("[role=menu], [role=dialog]")); };
+  await row.waitFor();
+  for (const [name, press, there] of [
+    ["help", () => page.keyboard.press("?"), "[role=dialog] kbd"],
+    ["account", () => page.getByLabel("Account").click(), "[role=menu]"],
+    ["time zone", () => page.getByLabel(/^Time zone/).click(), "[role=dialog] input"],
+    ["lab", () => page.getByLabel(/^Lab:/).click(), "[role=dialog] .choice"],
+    ["range", () => page.getByLabel(/^Time range/).click(), "[role=menu]"],
+    ["columns", () => page.getByTitle("Columns").click(), "[role=dialog] input"],
+    ["export", () => page.getByTitle("Export all that match").click(), "[role=menu]"],
+    ["views", () => page.getByTitle("Saved views").click(), "[role=menu]"]]) {
+    await press();
+    await page.locator(there).first().waitFor();
+    await axeBoth(page, `${name}, open`);
+    await shut();
+  }
+  await page.getByTitle("Saved views").click();
+  await page.getByText("Save this view").click();
+  await dialog(page).getByLabel("Name").waitFor();
+  await axeBoth(page, "save a view");
+  await shut();
+  await row.click();
+  for (const [part, there] of [["Payload", ".cm-editor"], ["Headers", ".hdr"], ["Everything", ".cm-editor"]]) {
+    await drawer(page).getByRole("tab", { name: part }).click();
+    await drawer(page).locator(there).first().waitFor();
+    await axeBoth(page, `drawer, ${part}`);
+  }
+  await page.keyboard.press("r");
+  await dialog(page).locator(".cm-editor").waitFor();
+  await axeBoth(page, "replay dialog");
+  await dialog(page).getByRole("button", { name: "Cancel" }).click();
+  await quiet(t, "over the API tab");
+  await t.ctx.close();
+}
+
+/* A delivery that failed twice, one that waits, an HL7 message. */
+async function deliveries(browser) {
+  const t = await open(browser, "/logs/webhook?status=FAIL");
+  const { page } = t;
+  await page.locator("a.cover").first().click();
+  await drawer(page).getByRole("tab", { name: /Attempts/ }).click();
+  await drawer(page).getByRole("region", { name: "Request of the attempt" }).first().getByText("every attempt of a delivery sends the same").waitFor();
+  ok(await drawer(page).getByRole("region", { name: "Request of the attempt" }).first().locator(".cm-editor").getByText('"total"').isVisible(),
+    "an attempt shows what it sent, and from where that is known");
+  await axeBoth(page, "attempts");
+  await page.goto(await drawer(page).getByLabel("Open as a page").evaluate((a) => a.href));
+  await page.locator(".cm-editor").first().waitFor();
+  await axeBoth(page, "log as a page");
+  await at(page, "/logs/webhook?status=PENDING");
+  await page.locator("a.cover").first().click();
+  for (const button of ["Reschedule", "Cancel delivery"]) {
+    await drawer(page).getByText(button).click();
+    await dialog(page).waitFor();
+    await axeBoth(page, button);
+    await dialog(page).getByText(/Leave it|Keep it/).click();
+    await waitFor(() => dialog(page).isHidden());
+  }
+  await quiet(t, "deliveries");
+}
+
+async function forms(browser) {
+  const t = await open(browser, "/config/integrations");
+  const { page } = t;
+  for (const [name, press] of [["change", () => page.getByLabel("Change orders").click()], ["test", () => page.getByLabel("Test orders").click()],
+    ["rotate", () => page.getByLabel("Rotate secret of orders").click()], ["delete", () => page.getByLabel("Delete orders").click()]]) {
+    await press();
+    await dialog(page).waitFor();
+    if (name === "change") {
+      await dialog(page).getByText("All settings").click();
+    }
+    await axeBoth(page, `integration: ${name}`);
+    await dialog(page).getByRole("button", { name: /^(Cancel|Close|Keep it)/ }).last().click();
+    await waitFor(() => dialog(page).isHidden());
+  }
+  for (const [kind, one] of [["developers", "developer"], ["actions", "action"], ["labs", "lab"], ["api-keys", "API key"]]) {
+    await at(page, `/config/${kind}`);
+    await page.getByText(`New ${one}`).click();
+    await dialog(page).getByRole("button", { name: `Create ${one}` }).click();
+    await dialog(page).getByText("must be given").first().waitFor();
+    await axeBoth(page, `new ${one}`);
+  }
+  await dialog(page).getByLabel(/^Name/).fill("shown once");
+  await dialog(page).getByLabel(/^Organisation/).selectOption("3");
+  await dialog(page).getByLabel(/^Role/).selectOption("viewer");
+  await dialog(page).getByRole("button", { name: "Create API key" }).click();
+  await dialog(page).getByText(/^idash_/).waitFor();
+  await axeBoth(page, "a key, shown once");
+  await quiet(t, "forms");
+}
+
+async function signedOut(browser) {
   const t = await open(browser, "/", { key: null });
   t.watch.allow.push(/401/);
   await t.page.getByLabel("API key").first().waitFor();
-  await axe(t.page, "sign-in");
+  await axeBoth(t.page, "sign-in");
 }
 
 async function empty(browser) {
   const t = await open(browser, "/logs/api", { key: EMPTY });
   ok(await waitFor(() => t.page.getByText("No logs in this range").isVisible()), "no data says how to get some");
-  await axe(t.page, "empty");
+  await axeBoth(t.page, "empty");
   await t.page.goto(new URL("/dashboard/logs/api?status=FAIL", t.page.url()).href);
   ok(await waitFor(() => t.page.getByText("No log matches").isVisible()), "no match offers to clear the filters");
   await quiet(t, "empty");
 }
 
 async function loading(browser) {
-  const t = await open(browser, "/logs/api", { init: (page) => page.route("**/api/v1/{logs,summary,heatmap}*", async (r) => { await sleep(4000); await r.continue().catch(() => undefined); }) });
+  const t = await open(browser, "/logs/api", { init: (page) => page.route("**/api/v1/{logs,summary,heatmap}*", () => undefined) });
   await t.page.getByLabel("Loading totals").waitFor();
   ok(await t.page.getByText("Loading logs").count() > 0, "loading is said");
-  await axe(t.page, "loading");
+  await axeBoth(t.page, "loading");
 }
 
 /* As the API says it. */
-const problem = (status, title) => JSON.stringify({ type: "x", title, status, detail: `${title}.`, instance: "/",
+const problem = (status, title) => ({ type: "x", title, status, detail: `${title}.`, instance: "/",
   request_id: "0123456789abcdef0123456789abcdef", errors: [] });
 
 async function faults(browser) {
@@ -62,9 +148,8 @@ async function faults(browser) {
     [403, "Not allowed", /key with this right/], [412, "Changed meanwhile", /load it again/],
     [429, "Too many requests", /wait a moment/], [500, "Something failed", /request 0123/], [503, "Not now", /cannot answer now/]];
   for (const [status, title, hint] of cases) {
-    const t = await open(browser, "/logs/api", { init: (page) => page.route("**/api/v1/logs?*", (r) => r.fulfill({ status,
-      contentType: "application/problem+json", headers: status === 429 || status === 503 ? { "retry-after": "7" } : {},
-      body: problem(status, title) })) });
+    const t = await open(browser, "/logs/api", { init: (page) => page.route("**/api/v1/logs?*", (r) => mocked(r, status, problem(status, title),
+      status === 429 || status === 503 ? { "retry-after": "7" } : {})) });
     t.watch.allow.push(/status of/);
     ok(await waitFor(() => t.page.getByText(hint).first().isVisible()), `${status}: says what happened`);
     const retry = t.page.getByRole("button", { name: /^Retry( in|$)/ }).first();
@@ -75,19 +160,108 @@ async function faults(browser) {
     ok(await waitFor(() => t.page.getByText("Succeeded").first().isVisible()), `${status}: the other panels stay`);
     await t.page.unroute("**/api/v1/logs?*");
     if (status === 500) {
-      await axe(t.page, "error");
+      await axeBoth(t.page, "error");
       await retry.click();
       ok(await waitFor(async () => await t.page.locator("a.cover").count() > 0), "Retry brings the rows");
     }
     await quiet(t, String(status));
     await t.ctx.close();
   }
-  const t = await open(browser, "/logs/api");
-  await t.page.locator("a.cover").first().waitFor();
-  t.watch.allow.push(/401/);
-  await t.page.route("**/api/v1/**", (r) => r.fulfill({ status: 401, contentType: "application/problem+json", body: problem(401, "Unauthorized") }));
-  await t.page.getByTitle("Refresh").click();
-  ok(await waitFor(() => t.page.getByText("session has ended").isVisible()), "401: the session has ended, sign in goes on here");
+}
+
+/* Whatever the answer to what was typed, it is still there. */
+async function typed(browser) {
+  const t = await open(browser, "/config/integrations");
+  const { page } = t;
+  t.watch.allow.push(/status of|ERR_FAILED/);
+  await page.getByText("New integration").click();
+  const field = (name) => dialog(page).getByLabel(name, { exact: true });
+  const name = field("name");
+  await name.fill("typed by hand");
+  await field("org_id").selectOption("3");
+  await field("lab_id").selectOption("11");
+  await field("action_id").selectOption("2");
+  await field("url").fill("https://example.org/typed");
+  const save = dialog(page).getByText("Create integration");
+  for (const [status, title] of [[403, "Not allowed"], [409, "In conflict"], [429, "Too many requests"], [500, "Something failed"], [0, "No connection"]]) {
+    await page.route("**/api/v1/integrations", (r) => r.request().method() !== "POST" ? r.fallback()
+      : status === 0 ? r.abort() : mocked(r, status, problem(status, title)));
+    await save.click();
+    ok(await waitFor(() => dialog(page).getByRole("alert").getByText(title).first().isVisible()), `${status || "no answer"}: a form says what happened`);
+    is(await name.inputValue(), "typed by hand", `${status || "no answer"}: and keeps what was typed`);
+    await page.unroute("**/api/v1/integrations");
+  }
+
+  await page.route("**/api/v1/**", (r) => mocked(r, 401, problem(401, "Unauthorized")));
+  await save.click();
+  ok(await waitFor(() => page.getByText("session has ended").isVisible()), "401: the session has ended, and says so");
+  await axeBoth(page, "signing in again");
+  await page.unroute("**/api/v1/**");
+  await page.getByLabel("API key").first().fill(KEY);
+  await page.keyboard.press("Enter");
+  ok(await waitFor(() => page.getByText("session has ended").isHidden()), "401: who signs in again is back");
+  is(await name.inputValue(), "typed by hand", "401: where everything is as it was typed");
+  await save.click();
+  ok(await waitFor(() => dialog(page).getByText(/^whsec_/).isVisible()), "and can be sent");
+  await dialog(page).getByText("I have copied it").click();
+  ok(await waitFor(() => page.getByText("typed by hand").first().isVisible()), "once");
+  await quiet(t, "typed");
+}
+
+/* Two people change one developer. */
+async function conflict(browser) {
+  const t = await open(browser, "/config/developers");
+  const { page } = t;
+  t.watch.allow.push(/412/);
+  await page.getByLabel("Change N", { exact: true }).click();
+  const flags = dialog(page).getByLabel(/^Feature flags/);
+  await flags.fill("mine=true");
+  const now = await api("GET", "/developers/dev-north");
+  const put = await fetch(`${BASE}/api/v1/developers/dev-north`, { method: "PUT", headers: { authorization: `Bearer ${KEY}`,
+    "content-type": "application/json", "if-match": now.etag }, body: JSON.stringify({ name: "N", org_id: 3, flags: { theirs: true } }) });
+  is(put.status, 200, "412: somebody else was faster", await put.text());
+  await dialog(page).getByText("Save changes").click();
+  ok(await waitFor(() => dialog(page).getByText("Changed meanwhile.").isVisible()), "412: the conflict is said");
+  is(await flags.inputValue(), "mine=true", "412: what was typed is kept");
+  ok((await dialog(page).textContent()).includes("theirs=true"), "412: beside what is stored now");
+  await axeBoth(page, "conflict");
+  await dialog(page).getByText("Save over it").click();
+  ok(await waitFor(async () => (await api("GET", "/developers/dev-north")).json.flags?.mine === true), "412: saved over it, knowingly");
+  await quiet(t, "conflict");
+}
+
+/* A page of a list that is cut short: what came before stays. */
+async function partial(browser) {
+  const t = await open(browser, "/logs/api?panel=none", { height: 700 });
+  const { page } = t;
+  let cut = true;
+  await page.route("**/api/v1/logs?*cursor=*", (r) => cut ? mocked(r, 200, '{"data":[{"_id":"01') : r.fallback());
+  await page.locator("a.cover").first().waitFor();
+  await page.mouse.wheel(0, 20_000);
+  ok(await waitFor(() => page.getByText("The answer was cut short").isVisible()), "a page that is cut short is said");
+  ok(await page.locator("a.cover").count() > 10, "the rows before it stay");
+  await axeBoth(page, "partial page");
+  cut = false;
+  await page.getByRole("button", { name: "Retry" }).click();
+  ok(await waitFor(() => page.getByText("70 logs").isVisible()), "Retry brings the rest");
+  await quiet(t, "partial page");
+}
+
+/* A server that tells more than this page knows. */
+async function newer(browser) {
+  const t = await open(browser, "/system", { init: (page) => page.route("**/api/v1/system", async (r) => {
+    const was = await (await r.fetch()).json();
+    await mocked(r, 200, { ...was, integrations: 1234, spool: { files: 3, bytes: 2_000_000, oldest_at: new Date().toISOString() },
+      dropped: { ring_full: 7, too_big: 0 }, dispatchers: [{ id: "a-1", host: "north", up: true, in_flight: 12, last_progress_at: new Date().toISOString() },
+        { id: "b-2", host: "south", up: false, in_flight: 0, last_progress_at: null }] });
+  }) });
+  const box = (name) => t.page.getByRole("region", { name, exact: true });
+  ok(await waitFor(async () => /north\s+yes\s+12/.test(await box("Dispatchers").innerText().catch(() => ""))), "every dispatcher has a line");
+  ok(/Ring full\s+7/.test(await box("Dropped").innerText()), "what was dropped is told by reason");
+  ok(/Files\s+3\s+Bytes\s+2\.0 MB/.test(await box("Spool").innerText()), "and the spool", await box("Spool").innerText());
+  ok(/Integrations\s+1,234/.test(await box("More").innerText()), "and what else there is");
+  await axeBoth(t.page, "a newer server's system");
+  await quiet(t, "newer");
 }
 
 /* A stream of our own: what the page makes of it. */
@@ -151,7 +325,7 @@ async function live(browser) {
   await two.addInitScript(FAKE);
   await two.goto(page.url());
   await two.locator("a.cover").first().waitFor();
-  await sleep(500);
+  await two.waitForFunction(() => navigator.locks.query().then((q) => q.pending.length > 0));
   is(await two.evaluate(() => window.__es.length), 0, "the second tab opens no stream of its own");
   await page.evaluate(() => window.__es.at(-1).fire("ping", {}, "201-0"));
   await page.close();
@@ -175,9 +349,9 @@ async function narrow(browser) {
     const t = await open(browser, "/logs/api", { width, height: 800 });
     await t.page.locator("a.cover").first().waitFor();
     for (const path of ["/logs/api", "/logs/errors", "/config/integrations", "/system"]) {
-      await t.page.goto(new URL(`/dashboard${path}`, t.page.url()).href);
-      await t.page.locator("main").waitFor();
-      await sleep(400);
+      await at(t.page, path);
+      await t.page.locator("main:not(.first)").waitFor();
+      await t.page.waitForLoadState("networkidle");
       const over = await t.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
       ok(over <= 0, `${path} fits ${width} px`, `${over} px too wide`);
     }
@@ -185,4 +359,4 @@ async function narrow(browser) {
   }
 }
 
-await main(screens, empty, loading, faults, live, tail, narrow);
+await main({ together: 2 }, screens, overScreens, deliveries, forms, signedOut, empty, loading, faults, typed, conflict, partial, newer, live, tail, narrow);
