@@ -45,7 +45,7 @@ const struct config_key  config_keys[] = {
     { "consumer", CONFIG_OPTIONAL, AT(consumer), 0, 0, NULL, false, NULL,
       "Name of this process in the group, unique and the same after a "
       "restart; made once and kept beside a SQLite file when not given." },
-    { "drain_threads", CONFIG_INT, AT(drain_threads), 1, 16, "2", false, NULL,
+    { "drain_threads", CONFIG_INT, AT(drain_threads), 1, 16, "3", false, NULL,
       "Threads that move records to the store." },
     { "drain_batch", CONFIG_INT, AT(drain_batch), 1, 5000, "500", false, NULL,
       "Records that are stored at once, at most." },
