@@ -113,16 +113,17 @@ sub bulk {
 # Drain and bulk insert in turn; the best of each counts.
 sub compare {
     my ($name, $n, $rounds, $make) = @_;
-    my (@ours, @peer, @cpu, @idle, @highest);
+    my (@ours, @peer, @cpu, @peer_cpu, @idle, @highest);
 
     for my $round (1 .. $rounds) {
         my ($to, %opt) = $make->($round);
         my ($rate, $cpu, $idle, $highest, $d) = drain($n, %opt);
-        my ($rows, $bulk) = bulk($d->store, $to);
+        my ($rows, $bulk, $bulk_cpu) = bulk($d->store, $to);
 
         die "$rows rows of $n records\n" if $rows != $n;
         push @ours, $rate;
         push @peer, $bulk;
+        push @peer_cpu, $bulk_cpu;
         push @cpu, $cpu;
         push @idle, $idle;
         push @highest, $highest;
@@ -130,6 +131,7 @@ sub compare {
 
     my ($ours, $peer) = map { -least(map { -$_ } @$_) } \@ours, \@peer;
     figure_line("drain.$name.bulk", $peer, 'records/s');
+    figure_line("drain.$name.bulk_cpu", least(@peer_cpu), 'us/record');
     figure_line("drain.$name", $ours, 'records/s', '>=0.9x', $ours / $peer);
     figure_line("drain.$name.cpu", least(@cpu), 'us/record');
     figure_line("drain.$name.rss_idle", least(@idle) / 1024, 'MB', '<=24');
