@@ -247,21 +247,25 @@ async function partial(browser) {
   await quiet(t, "partial page");
 }
 
-/* A server that tells more than this page knows. */
-async function newer(browser) {
+/* Many processes, one of them lost, and nginx that drops. */
+async function processes(browser) {
+  const at = new Date().toISOString();
+  const counters = { captured: 1200, acked: 1100, queued: 0, spooled: 80, dropped: 20, drops: { ring_full: 20, too_big: 0 } };
   const t = await open(browser, "/system", { init: (page) => page.route("**/api/v1/system", async (r) => {
     const was = await (await r.fetch()).json();
-    await mocked(r, 200, { ...was, integrations: 1234, spool: { files: 3, bytes: 2_000_000, oldest_at: new Date().toISOString() },
-      dropped: { ring_full: 7, too_big: 0 }, dispatchers: [{ id: "a-1", host: "north", up: true, in_flight: 12, last_progress_at: new Date().toISOString() },
-        { id: "b-2", host: "south", up: false, in_flight: 0, last_progress_at: null }] });
+    const one = was.processes[0];
+    await mocked(r, 200, { ...was, processes: [{ ...one, host: "north", pid: 7 }, { ...one, host: "south", pid: 8, lost: true, seen_at: at }],
+      nginx: [{ url: "http://10.0.0.1/capture_status", up: true, error: null, counters },
+        { url: "http://10.0.0.2/capture_status", up: false, error: "answered 502", counters: null }] });
   }) });
   const box = (name) => t.page.getByRole("region", { name, exact: true });
-  ok(await waitFor(async () => /north\s+yes\s+12/.test(await box("Dispatchers").innerText().catch(() => ""))), "every dispatcher has a line");
-  ok(/Ring full\s+7/.test(await box("Dropped").innerText()), "what was dropped is told by reason");
-  ok(/Files\s+3\s+Bytes\s+2\.0 MB/.test(await box("Spool").innerText()), "and the spool", await box("Spool").innerText());
-  ok(/Integrations\s+1,234/.test(await box("More").innerText()), "and what else there is");
-  await axeBoth(t.page, "a newer server's system");
-  await quiet(t, "newer");
+  ok(await waitFor(async () => /north:7\s+.?\s*up/.test(await box("Processes").innerText().catch(() => ""))), "every process has a line");
+  ok(/south:8\s+.?\s*lost/.test(await box("Processes").innerText()), "one that is lost says so", await box("Processes").innerText());
+  const nginx = await box("Capture in nginx").innerText();
+  ok(/1,200\s+1,100\s+0\s+80\s+20\s+ring_full 20\n/.test(nginx), "what nginx holds, and dropped by reason", nginx);
+  ok(/no answer.*answered 502/s.test(nginx), "one that does not answer says why");
+  await axeBoth(t.page, "processes");
+  await quiet(t, "processes");
 }
 
 /* A stream of our own: what the page makes of it. */
@@ -359,4 +363,4 @@ async function narrow(browser) {
   }
 }
 
-await main({ together: 2 }, screens, overScreens, deliveries, forms, signedOut, empty, loading, faults, typed, conflict, partial, newer, live, tail, narrow);
+await main({ together: 2 }, screens, overScreens, deliveries, forms, signedOut, empty, loading, faults, typed, conflict, partial, processes, live, tail, narrow);

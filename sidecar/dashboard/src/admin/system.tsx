@@ -8,24 +8,12 @@ import { visibleLine } from "../lib/escape";
 import { count } from "../lib/numbers";
 import { spanText } from "../lib/time";
 import { Failure, Loading, Time } from "../ui/parts";
-import { moreFacts, MoreTables, words } from "./more";
-
-/* Shown below in words of their own; the rest as it comes. */
-const KNOWN = {
-  top: ["as_of", "uptime_s", "resident_bytes", "store", "drain", "dispatch", "api", "alerts"],
-  store: ["kind", "up", "logs", "bytes", "dead_letters", "oldest_at"],
-  drain: ["read", "stored", "same", "dead", "errors", "reclaimed", "batches", "lag", "pending", "redis_up", "store_up", "last_progress_at"],
-  dispatch: ["claimed", "delivered", "retried", "failed", "rejected", "late", "given_back", "in_flight", "breakers_open",
-    "last_progress_at", "due", "overdue", "integrations"],
-  api: ["ok", "client_errors", "server_errors", "auth_failures", "partial_queries", "live_clients"],
-};
+import { NginxTable, ProcessTable } from "./system-tables";
 
 /* How many, and -1 or nothing for what is not known. */
 function known(n: number | null | undefined): string {
   return n === null || n === undefined || n < 0 ? "unknown" : count(n);
 }
-
-const isObject = (v: unknown): boolean => typeof v === "object" && v !== null && !Array.isArray(v);
 
 function Up({ up }: { up: boolean }) {
   return <span className="status" data-s={up ? "SUCCESS" : "FAIL"}><i aria-hidden="true">{up ? "\u2713" : "\u2715"}</i>{up ? "up" : "down"}</span>;
@@ -36,7 +24,6 @@ export default function SystemScreen() {
   const q = useQuery({ queryKey: ["system"], refetchInterval: 5000, staleTime: 0, placeholderData: keepPreviousData,
     queryFn: ({ signal }) => json<System>("/system", { signal }) });
   const s = q.data;
-  const more = s ? moreFacts(Object.fromEntries(Object.entries(s).filter(([, v]) => !isObject(v))), KNOWN.top) : [];
   return (
     <main className="page narrow">
       <div className="page-head"><h1>System</h1>
@@ -53,15 +40,13 @@ export default function SystemScreen() {
             <Box title="Store" up={s.store.up} facts={[
               ["Kind", s.store.kind], ["Logs", known(s.store.logs)],
               ["Size", bytesText(s.store.bytes)], ["Oldest log", s.store.oldest_at ? <Time at={s.store.oldest_at} /> : "\u2013"],
-              ["Dead letters", known(s.store.dead_letters)],
-              ...moreFacts(s.store, KNOWN.store)]} />
+              ["Dead letters", known(s.store.dead_letters)]]} />
             {s.drain ? <Box title="Drain" up={s.drain.redis_up && s.drain.store_up} facts={[
               ["Waiting in Redis", known(s.drain.lag)], ["Taken, not stored yet", count(s.drain.pending)],
               ["Read", count(s.drain.read)], ["Stored", count(s.drain.stored)], ["Seen before", count(s.drain.same)],
               ["Dead", count(s.drain.dead)], ["Errors", count(s.drain.errors)], ["Taken over", count(s.drain.reclaimed)],
               ["Batches", count(s.drain.batches)],
-              ["Last progress", s.drain.last_progress_at ? <Time at={s.drain.last_progress_at} form="ago" /> : "none yet"],
-              ...moreFacts(s.drain, KNOWN.drain)]} />
+              ["Last progress", s.drain.last_progress_at ? <Time at={s.drain.last_progress_at} form="ago" /> : "none yet"]]} />
               : <Box title="Drain" up={null} facts={[["Runs", "in another process"]]} />}
             {s.dispatch ? <Box title="Dispatch" up={s.dispatch.due !== null} facts={[
               ["In the queue", known(s.dispatch.due)],
@@ -71,34 +56,29 @@ export default function SystemScreen() {
               ["Failed", count(s.dispatch.failed)], ["Refused", count(s.dispatch.rejected)],
               ["Given back", count(s.dispatch.given_back)], ["Came late", count(s.dispatch.late)],
               ["Open circuits", count(s.dispatch.breakers_open)],
-              ["Last progress", s.dispatch.last_progress_at ? <Time at={s.dispatch.last_progress_at} form="ago" /> : "none yet"],
-              ...moreFacts(s.dispatch, KNOWN.dispatch)]} />
+              ["Last progress", s.dispatch.last_progress_at ? <Time at={s.dispatch.last_progress_at} form="ago" /> : "none yet"]]} />
               : <Box title="Dispatch" up={null} facts={[["Runs", "in another process"]]} />}
             <Box title="API" up={true} facts={[
               ["Up for", spanText(s.uptime_s * 1000)], ["Memory", bytesText(s.resident_bytes)],
               ["Answered", count(s.api.ok)], ["Refused (4xx)", count(s.api.client_errors)], ["Failed (5xx)", count(s.api.server_errors)],
               ["Wrong keys", count(s.api.auth_failures)], ["Queries cut by the deadline", count(s.api.partial_queries)],
-              ["Live streams", count(s.api.live_clients)],
-              ...moreFacts(s.api, KNOWN.api)]} />
-            {Object.entries(s as object).filter(([k, o]) => !KNOWN.top.includes(k) && isObject(o)).map(([k, o]) => (
-              <Box key={k} title={words(k)} up={null} facts={moreFacts(o as object, [])} />))}
-            {more.length > 0 ? <Box title="More" up={null} facts={more} /> : null}
+              ["Live streams", count(s.api.live_clients)]]} />
           </div>
-          <MoreTables of={s} known={KNOWN.top} />
-          {s.dispatch ? <MoreTables of={s.dispatch} known={KNOWN.dispatch} /> : null}
-          {s.dispatch && s.dispatch.integrations.length > 0 ? <Endpoints list={s.dispatch.integrations} /> : null}
+          <ProcessTable list={s.processes} more={s.more_processes} />
+          <NginxTable list={s.nginx} />
+          {s.dispatch && s.dispatch.integrations.length > 0 ? <Endpoints list={s.dispatch.integrations} total={s.dispatch.integrations_total} /> : null}
         </div>)}
     </main>
   );
 }
 
 /* Trouble first: open circuits, then failures, then what is under way. */
-function Endpoints({ list }: { list: IntegrationState[] }) {
+function Endpoints({ list, total }: { list: IntegrationState[]; total: number }) {
   const names = useIntegrationNames().data;
   const weight = (i: IntegrationState): number => (i.circuit === "open" ? 1e12 : 0) + i.failures * 1e6 + i.waiting + i.in_flight;
   return (
     <section className="card" aria-label="Integrations">
-      <header><h2>Integrations</h2><span className="muted">that were sent to since the start</span></header>
+      <header><h2>Integrations</h2><span className="muted">{total > list.length ? `${count(list.length)} of ${count(total)} that were sent to since the start` : "that were sent to since the start"}</span></header>
       <div className="table-scroll" tabIndex={0} role="region" aria-label="Integrations, table">
         <table className="plain">
           <thead><tr><th scope="col">Name</th><th scope="col">Circuit</th><th scope="col" className="num">Failures in a row</th>
