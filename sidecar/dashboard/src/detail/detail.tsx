@@ -10,7 +10,7 @@ import { visible, visibleLine } from "../lib/escape";
 import { millis } from "../lib/numbers";
 import { endpointOf, type Names } from "../logs/columns";
 import { Icon } from "../ui/icons";
-import { CopyButton, Failure, Loading, Status, Time } from "../ui/parts";
+import { CopyButton, Failure, Loading, parseTime, Status, Time } from "../ui/parts";
 import { Attempts } from "./attempts";
 import { bodyText } from "./content";
 import { HeaderTable, Timing, headerOf } from "./pieces";
@@ -93,7 +93,7 @@ function Loaded({ log, names, part, onPart, tools }: {
             {log.error.fingerprint
               ? <Link to={`/logs/errors?error=${encodeURIComponent(log.error.fingerprint)}&range=24h`}>
                 all with this reason</Link> : null}</div>) : null}
-        {log.next_attempt_at ? <div>Next attempt <Time at={log.next_attempt_at} form="ago" /></div> : null}
+        {log.next_attempt_at ? <Next at={log.next_attempt_at} /> : null}
         {shown === "payload" ? (
           <>
             <Facts log={log} names={names} />
@@ -110,6 +110,13 @@ function Loaded({ log, names, part, onPart, tools }: {
       </div>
     </article>
   );
+}
+
+/* What is overdue is held, or waits for a free worker. */
+function Next({ at }: { at: string }) {
+  const late = Date.now() - (parseTime(at) ?? 0) > 0;
+  return <div>{late ? "Due since" : "Next attempt"} <Time at={at} form={late ? "auto" : "ago"} />
+    {late ? <span className="muted">: held (integration disabled, or its circuit open), or waiting for its turn</span> : null}</div>;
 }
 
 /* Inbound calls keep path, host and scheme apart. */

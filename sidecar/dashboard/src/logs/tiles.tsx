@@ -74,7 +74,7 @@ function Tile(p: {
         {p.mark ? <i aria-hidden="true" style={{ fontStyle: "normal", fontWeight: 600, color: p.color }}>{p.mark}</i> : null}
         {p.label}
       </span>
-      <span className="value" title={p.title}>{p.value}{p.small ? <small> {p.small}</small> : null}</span>
+      <span className="value" title={p.title}><span className="nowrap">{p.value}</span>{p.small ? <small> {p.small}</small> : null}</span>
       <span className={`delta${bad ? " bad" : ""}`}>
         {p.delta ? <span title="Against the period before">{p.delta.text}
           <span className="visually-hidden"> against the period before</span></span> : p.note ?? ""}
