@@ -33,11 +33,14 @@ for my $i ([ 'orders', $good, 1 ], [ 'broken', $bad, 3 ]) {
         transform => '{bill: .refs.bill_id}' });
     is($r->{status}, 201, "integration $i->[0]") or diag $r->{body};
 }
-sleep 2;                                   # the table of routes follows
+
+# the table of routes follows the configuration
 for my $i ([ 1, 3 ], [ 3, 4 ]) {
-    post('/events', { action_id => $i->[0], lab_id => 11,
-        refs => { bill_id => "E-$_" }, payload => { total => 10 } })
-        for 1 .. $i->[1];
+    for my $n (1 .. $i->[1]) {
+        wait_for(sub { @{ post('/events', { action_id => $i->[0], lab_id => 11,
+            refs => { bill_id => "E-$n" }, payload => { total => 10 } })
+            ->{json}{log_ids} || [] } }) or die "no route\n";
+    }
 }
 post('/events', { action_id => 1, lab_id => 11, refs => { bill_id => 'later' },
     payload => { total => 10 }, deliver_at => time + 7200 });

@@ -1,4 +1,4 @@
-import { BASE, KEY, api, is, main, ok, open, quiet, sleep, waitFor } from "./lib.mjs";
+import { BASE, KEY, api, is, main, ok, open, quiet, waitFor } from "./lib.mjs";
 
 const VIEWER = process.env.IDASH_VIEWER;
 const rows = (page) => page.locator("[role=grid][aria-label=Logs] a.cover");
@@ -202,8 +202,7 @@ async function viewer(browser) {
   const { page } = t;
   await rows(page).first().click();
   const drawer = page.getByRole("complementary", { name: "Log" });
-  await drawer.getByText("Payload").first().waitFor();
-  await sleep(300);
+  await drawer.getByText("cURL").waitFor();    /* the last of the buttons */
   is(await drawer.getByText("Resend", { exact: true }).count(), 0, "a viewer is offered no resend");
   is(await page.getByText("Retry failed").count(), 0, "and no batch");
   t.watch.allow.push(/403/);
