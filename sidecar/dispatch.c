@@ -135,6 +135,7 @@ dispatch_submit(struct delivery *x)
     x->send->owner = x;
 
     if (x->integration->transport == INTEGRATION_MLLP) {
+        dispatch_long_add(x);
         transport_mllp.submit(x->d->mllp, x->send);
     } else {
         transport_http.submit(x->d->http, x->send);
@@ -182,6 +183,10 @@ on_sent(void *arg, struct send *s)
     struct limiter_end    end = { 0 };
     struct limiter_next   next;
     struct limiter_wait  *w;
+
+    if (x->integration->transport == INTEGRATION_MLLP) {
+        dispatch_long_remove(x);
+    }
 
     end.ok = s->outcome.kind == OUTCOME_DELIVERED
              || s->outcome.kind == OUTCOME_COMMITTED;

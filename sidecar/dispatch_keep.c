@@ -550,6 +550,7 @@ keep_step(struct keeper *k)
         reconcile(k);
     }
 
+    dispatch_renew(d);
     sweep(k);
 
     if (k->counted_us == 0 || now - k->counted_us > COUNT_US) {
@@ -572,6 +573,10 @@ dispatch_keep_run(void *arg)
 
     if (k.d->config->dispatch_reconcile_us < tick) {
         tick = k.d->config->dispatch_reconcile_us;
+    }
+
+    if (dispatch_renew_tick(k.d) < tick) {
+        tick = dispatch_renew_tick(k.d);
     }
 
     while (!dispatch_stops(k.d)) {

@@ -29,6 +29,8 @@ struct delivery {
     const struct integration  *integration;
     struct integration        *direct;     /* made for this one, or NULL */
     struct send               *send;       /* NULL: nothing was sent */
+    struct delivery           *long_next, *long_prev;    /* of dispatch.longs */
+    int64_t                    renew_us;   /* its lease, monotonic */
     /* nothing was sent: what to do with it */
     bool                       give_back;  /* due again at back_us */
     int64_t                    back_us;
@@ -59,6 +61,7 @@ struct dispatch {
     pthread_cond_t        listen;          /* the listener's */
     struct delivery      *done, **done_tail;
     struct delivery      *handed, **handed_tail;     /* to the claimer */
+    struct delivery      *longs;           /* sent by MLLP, to be renewed */
     bool                  idle;            /* nothing due was left behind */
     bool                  starved;         /* the claimer waits for room */
     int64_t               in_flight;       /* claimed and not yet settled */
@@ -90,6 +93,13 @@ void dispatch_give_back(struct delivery *x, int64_t at_us);
 
 /* To its transport; it is counted in flight. */
 void dispatch_submit(struct delivery *x);
+
+/* What is sent for longer than a part of its lease keeps it: an HL7 receiver
+ * may take minutes, and strict order forbids another attempt beside it. */
+void dispatch_long_add(struct delivery *x);
+void dispatch_long_remove(struct delivery *x);
+void dispatch_renew(struct dispatch *d);
+int64_t dispatch_renew_tick(const struct dispatch *d);
 
 /* How many more fit, lock held; and what is kept of it for destinations that
  * do not have much in hand already. */

@@ -122,6 +122,13 @@ must_check enum result store_claim(struct store *s, int64_t now_us,
     int64_t lease_until_us, struct arena *a, struct store_claim *claims,
     size_t n);
 
+/*
+ * The owner of the claim that gave TOKEN goes on owning a log that is in no
+ * batch.  RESULT_CONFLICT: it does not own it any more.
+ */
+must_check enum result store_renew(struct store *s,
+    const uint8_t id[UUID_BYTES], int64_t token, int64_t lease_until_us);
+
 struct store_finish {
     uint8_t             id[UUID_BYTES];
     int64_t             token;

@@ -170,6 +170,7 @@ const struct store_ops  store_mongo = {
 
     .claim = mongo_claim,
     .finish = mongo_finish,
+    .renew = mongo_renew,
     .move = mongo_move,
     .due = mongo_due,
     .batch_close = mongo_batch_close,

@@ -779,6 +779,29 @@ move_read(const bson_t *doc, void *data)
 }
 
 
+enum result
+mongo_renew(struct store *s, const uint8_t id[UUID_BYTES], int64_t token,
+    int64_t lease_until_us)
+{
+    struct mongo_store  *m = (struct mongo_store *) s;
+    bson_t              *query, *update;
+    char                 text[UUID_TEXT + 1];
+    int64_t              matched = 0;
+    enum result          r;
+
+    uuid_text(id, text);
+    query = BCON_NEW("_id", BCON_UTF8(text), "token", BCON_INT64(token),
+        "lease_until_us", "{", "$gt", BCON_INT64(0), "}",
+        "batch_id", "{", "$exists", BCON_BOOL(false), "}");
+    update = BCON_NEW("$set", "{", "lease_until_us",
+        BCON_INT64(lease_until_us), "due_us", BCON_INT64(lease_until_us), "}");
+    r = mongo_update(m, MONGO_LOGS, query, update, 0, &matched);
+    bson_destroy(query);
+    bson_destroy(update);
+    return r == RESULT_OK && matched == 0 ? RESULT_CONFLICT : r;
+}
+
+
 static enum result
 move_look(struct mongo_store *m, const struct scope *sc,
     const uint8_t id[UUID_BYTES], struct moving *x)

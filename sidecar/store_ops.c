@@ -200,6 +200,16 @@ store_batch_close(struct store *s, struct store_batch *b)
 
 
 enum result
+store_renew(struct store *s, const uint8_t id[UUID_BYTES], int64_t token,
+    int64_t lease_until_us)
+{
+    return s->ops->renew == NULL
+               ? RESULT_INVALID
+               : s->ops->renew(s, id, token, lease_until_us);
+}
+
+
+enum result
 store_batch_get(struct store *s, const uint8_t id[UUID_BYTES], int64_t token,
     struct arena *a, struct logdoc **out, size_t *n)
 {

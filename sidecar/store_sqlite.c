@@ -549,6 +549,7 @@ const struct store_ops  store_sqlite = {
     .attempts = sqlite_attempts,
     .claim = sqlite_claim,
     .finish = sqlite_finish,
+    .renew = sqlite_renew,
     .move = sqlite_move,
     .due = sqlite_due,
     .batch_close = sqlite_batch_close,

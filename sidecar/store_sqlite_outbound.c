@@ -162,6 +162,43 @@ claim_take(struct sqlite_conn *c, const struct claim_job *job,
 }
 
 
+struct renew_job {
+    const uint8_t  *id;
+    int64_t         token, lease_us;
+};
+
+
+static enum result
+renew_run(struct sqlite_conn *c, void *arg)
+{
+    const struct renew_job  *job = arg;
+    sqlite3_stmt            *st;
+    int                      rc;
+
+    st = sqlite_stmt_get(c, SQL_DELIVERY_RENEW, &rc);
+
+    if (st != NULL) {
+        sqlite_bind_blob(st, 1, job->id, UUID_BYTES);
+        sqlite3_bind_int64(st, 2, job->token);
+        sqlite3_bind_int64(st, 3, job->lease_us);
+        rc = sqlite_stmt_done(st);
+    }
+
+    return rc == SQLITE_DONE && sqlite3_changes(c->db) == 0
+               ? RESULT_CONFLICT : sqlite_result(c, rc, "renewal");
+}
+
+
+enum result
+sqlite_renew(struct store *base, const uint8_t id[UUID_BYTES], int64_t token,
+    int64_t lease_until_us)
+{
+    struct renew_job  job = { id, token, lease_until_us };
+
+    return sqlite_write((struct store_sqlite *) base, renew_run, &job);
+}
+
+
 /* May the row go now?  Else the claim says why not. */
 static enum result
 claim_judge(struct sqlite_conn *c, const struct claim_job *job,

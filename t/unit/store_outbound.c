@@ -427,6 +427,40 @@ test_a_late_outcome_changes_nothing(void **state)
 }
 
 
+/* Who sends for long keeps what he has; who was late for that does not. */
+static void
+test_a_lease_is_renewed_by_its_owner(void **state)
+{
+    struct world        *w = *state;
+    struct logdoc       *d = deliveries(w, 1);
+    struct log_attempt   t;
+    struct store_claim   c = claim_now(w, &d[0]), second;
+    int64_t              old = w->now_us + 90 * SECOND;
+
+    assert_int_equal(store_renew(w->s, d[0].id, c.doc.token,
+        old + 90 * SECOND), RESULT_OK);
+    second = claim_at(w, d[0].id, old + SECOND, old + 200 * SECOND);
+    assert_false(second.claimed);
+    assert_int_equal(second.due_us, old + 90 * SECOND);
+    assert_int_equal(log_of(w, d[0].id).attempts, 1);
+
+    second = claim_at(w, d[0].id, old + 91 * SECOND, old + 200 * SECOND);
+    assert_true(second.claimed);
+    assert_int_equal(store_renew(w->s, d[0].id, c.doc.token,
+        old + 900 * SECOND), RESULT_CONFLICT);
+    assert_int_equal(claim_at(w, d[0].id, old + 92 * SECOND, old + 300
+        * SECOND).due_us, old + 200 * SECOND);
+
+    attempt_init(&t, &second, 503);
+    assert_true(finish(w, finish_of(&second, LOG_RETRYING, old + 400 * SECOND,
+        &t)));
+    assert_int_equal(store_renew(w->s, d[0].id, second.doc.token,
+        old + 900 * SECOND), RESULT_CONFLICT);
+    assert_int_equal(claim_at(w, d[0].id, old + 399 * SECOND, old + 500
+        * SECOND).due_us, old + 400 * SECOND);
+}
+
+
 static void
 test_giving_back_uses_no_attempt(void **state)
 {
@@ -1267,6 +1301,7 @@ main(void)
         OUTBOUND_TEST(test_an_outcome_ends_the_log),
         OUTBOUND_TEST(test_a_retry_then_a_failure),
         OUTBOUND_TEST(test_a_late_outcome_changes_nothing),
+        OUTBOUND_TEST(test_a_lease_is_renewed_by_its_owner),
         OUTBOUND_TEST(test_giving_back_uses_no_attempt),
         OUTBOUND_TEST(test_disabled_logs_lose_their_bodies),
         OUTBOUND_TEST(test_moves_by_hand),
