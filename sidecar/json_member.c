@@ -5,6 +5,8 @@
 
 #include "json_member.h"
 
+#include <string.h>
+
 #include <jansson.h>
 
 
@@ -61,7 +63,8 @@ json_member_range(struct slice json, const char *name, struct slice *out)
     size_t        n;
     bool          is_name = false;
 
-    if (s.n == 0 || s.p[0] != '{') {
+    /* no JSON has a NUL; jansson passes over one and loses count */
+    if (s.n == 0 || s.p[0] != '{' || memchr(s.p, '\0', s.n) != NULL) {
         return RESULT_INVALID;
     }
 

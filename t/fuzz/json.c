@@ -79,6 +79,12 @@ member_check(struct slice s, const char *name)
     enum result   r;
 
     r = json_member_range(s, name, &range);
+
+    if (memchr(s.p, '\0', s.n) != NULL) {
+        must(r == RESULT_INVALID);         /* jansson passes over it */
+        return;
+    }
+
     all = json_loadb(s.p, s.n, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES,
         &error);
 

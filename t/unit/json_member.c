@@ -58,11 +58,25 @@ ranges(void **state)
 }
 
 
+/* jansson reads 1.5, NUL as 1.5 and then ends a byte early */
+static void
+no_nul(void **state)
+{
+    static const char  json[] = "{\"a\":1,\"payload\":[1.5\0,true]}";
+    struct slice       out;
+
+    (void) state;
+    assert_int_equal(json_member_range((struct slice) { json,
+        sizeof(json) - 1 }, "payload", &out), RESULT_INVALID);
+}
+
+
 int
 main(void)
 {
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(ranges),
+        cmocka_unit_test(no_nul),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
