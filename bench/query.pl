@@ -139,6 +139,7 @@ sub stamp {
         @t[3, 2, 1, 0];
 }
 
+hurry($$);
 store_alone();
 $d = sidecar(redis => redis(), store => "sqlite:$file",
     conf => { roles => 'api', retention_ok => '3650d',
