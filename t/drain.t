@@ -156,7 +156,7 @@ is($peer->stop, 0, 'one stops well');
 is($d->stop, 0, 'the other too');
 my $groups = $redis->call('XINFO', 'CONSUMERS', 'idash:capture',
     'integrationd');
-is(scalar @$groups, 4, 'two processes of two threads, names kept');
+is(scalar @$groups, 2 * 3, 'two processes of three threads, names kept');
 unlike($d->log_text . $peer->log_text, qr/ALERT|\[error\]/, 'no errors');
 
 done_testing();

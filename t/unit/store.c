@@ -519,7 +519,10 @@ test_a_long_batch_with_everything_in_it(void **state)
 
     for (int i = 0; i < LONG; i++) {
         doc_plain(w, &d[i], w->base_us + i / 3 * 7);
-        doc_ids(w, &d[i]);
+        d[i].trace_id = text(w, "trace-%d", i);
+        d[i].refs[0].name = SLICE_LIT("bill_id");
+        d[i].refs[0].value = text(w, "R%d", i);
+        d[i].nrefs = i % 4 != 0;
         d[i].request.data = text(w, "{\"n\":%d}", i);
         d[i].request.bytes = (int64_t) d[i].request.data.n;
         wanted[i] = STORE_NEW;
