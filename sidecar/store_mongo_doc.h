@@ -3,24 +3,7 @@
 #ifndef STORE_MONGO_DOC_H
 #define STORE_MONGO_DOC_H
 
-#include <bson/bson.h>
-
-#include "logdoc.h"
-
-/* A document of the store is at most so large, bodies included. */
-#define MONGO_MAX_DOC  (8 * 1024 * 1024)
-
-/*
- * Text is left out when empty and becomes binary when it is no UTF-8 or holds a
- * NUL, which not every server keeps in a string; a number that is LOGDOC_NONE
- * is left out.
- */
-bool mongo_put_text(bson_t *b, const char *key, struct slice s);
-bool mongo_put_int(bson_t *b, const char *key, int64_t v);
-/* A string or binary value, borrowed from the document; "" for others. */
-struct slice mongo_get_text(const bson_iter_t *it);
-/* Any number as integer; LOGDOC_NONE for others. */
-int64_t mongo_get_int(const bson_iter_t *it);
+#include "store_mongo_value.h"
 
 /*
  * Fills OUT (initialised by the caller, empty) with the document of D.  BATCH

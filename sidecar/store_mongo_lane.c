@@ -10,8 +10,8 @@
 #include <openssl/rand.h>
 #include <stdio.h>
 
-#include "store_mongo_doc.h"
 #include "store_mongo_scan.h"
+#include "store_mongo_value.h"
 
 static const char *const  lane_fields[] = { "lane", "lane_us", "lane_flags",
     "due_us", "priority", "batch_id", NULL };

@@ -3,7 +3,7 @@
 #include "store_mongo_scan.h"
 
 #include "clock.h"
-#include "store_mongo_doc.h"
+#include "store_mongo_value.h"
 
 #define CLOCK_EVERY  64                    /* documents between two looks */
 

@@ -8,8 +8,8 @@
 
 #include <stdio.h>
 
-#include "store_mongo_doc.h"
 #include "store_mongo_scan.h"
+#include "store_mongo_value.h"
 
 #define MAX_ID       512                   /* bytes; index keys are bounded */
 #define CONFIG_ID    "config_version"

@@ -7,9 +7,9 @@
 
 #include <stdio.h>
 
-#include "store_mongo_doc.h"
 #include "store_mongo_scan.h"
 #include "store_mongo_small.h"
+#include "store_mongo_value.h"
 
 #define SLICE_MAX   500                    /* ids of one delete */
 #define SCHEMA_ID   "schema"
