@@ -341,11 +341,6 @@ mongo_cells(struct store *s, const struct filter *f, enum store_by by,
 
 /* -- from logs ------------------------------------------------------------- */
 
-static const char *const  no_bodies[] = {
-    "request.headers", "request.body", "response.headers", "response.body",
-    NULL
-};
-
 static const char *const  count_fields[] = {
     "kind", "status", "started_us", "endpoint", "action_id", "developer_id",
     "lab_id", "org_id", "timing.duration_us", NULL
@@ -416,7 +411,7 @@ mongo_cells_exact(struct store *s, const struct filter *f, enum store_by by,
 {
     struct mongo_scan   scan = {
         .coll = MONGO_LOGS, .deadline_us = deadline_us,
-        .fields = f->q.n > 0 ? no_bodies : count_fields,
+        .fields = f->q.n > 0 ? mongo_log_bodies : count_fields,
         .exclude = f->q.n > 0
     };
     struct mongo_range  range = {
@@ -570,7 +565,7 @@ mongo_error_groups(struct store *s, const struct filter *f, unsigned limit,
 {
     struct mongo_scan   scan = {
         .coll = MONGO_LOGS, .sort = { "started_us", "_id" },
-        .fields = no_bodies, .exclude = true, .deadline_us = deadline_us
+        .fields = mongo_log_bodies, .exclude = true, .deadline_us = deadline_us
     };
     struct groups      *g;
     bson_t              query = BSON_INITIALIZER;

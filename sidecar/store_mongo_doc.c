@@ -168,6 +168,12 @@ static const struct shape  attempt_shape = {
 };
 
 
+const char *const  mongo_log_bodies[] = {
+    "request.headers", "request.body", "response.headers", "response.body",
+    NULL
+};
+
+
 /* -- fields ---------------------------------------------------------------- */
 
 static bool

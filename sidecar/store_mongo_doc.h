@@ -5,6 +5,9 @@
 
 #include "store_mongo_value.h"
 
+/* What a scan leaves out of a log that needs no bodies; ends with NULL. */
+extern const char *const  mongo_log_bodies[];
+
 /*
  * Fills OUT (initialised by the caller, empty) with the document of D.  BATCH
  * names the insert that it belongs to.  RESULT_TOO_BIG: over MONGO_MAX_DOC;

@@ -19,11 +19,6 @@
 #define SCRATCH_MAX          (4 * 1024 * 1024)
 #define FIRST_ROWS           16
 
-static const char *const  no_bodies[] = {
-    "request.headers", "request.body", "response.headers", "response.body",
-    NULL
-};
-
 
 /* -- one log --------------------------------------------------------------- */
 
@@ -239,7 +234,7 @@ window_find(struct page *p, int64_t from_us, int64_t to_us)
 {
     struct mongo_scan   scan = {
         .coll = MONGO_LOGS, .sort = { "started_us", "_id" },
-        .ascending = p->p->ascending, .fields = no_bodies, .exclude = true,
+        .ascending = p->p->ascending, .fields = mongo_log_bodies, .exclude = true,
         .deadline_us = p->deadline_us
     };
     struct mongo_range  range = page_range(p, from_us, to_us);
@@ -538,7 +533,7 @@ mongo_logs_count(struct store *s, const struct filter *f, int64_t cap,
 {
     static const char *const  id[] = { "_id", NULL };
     struct mongo_scan         scan = {
-        .coll = MONGO_LOGS, .fields = f->q.n > 0 ? no_bodies : id,
+        .coll = MONGO_LOGS, .fields = f->q.n > 0 ? mongo_log_bodies : id,
         .exclude = f->q.n > 0, .deadline_us = deadline_us
     };
     struct mongo_range        range = {

@@ -180,6 +180,17 @@ mongo_query_ids(bson_t *out, const uint8_t *ids, size_t stride, size_t n)
 }
 
 
+void
+mongo_query_bound(bson_t *b, const char *name, const char *op, int64_t v)
+{
+    bson_t  sub;
+
+    bson_append_document_begin(b, name, -1, &sub);
+    bson_append_int64(&sub, op, -1, v);
+    bson_append_document_end(b, &sub);
+}
+
+
 bool
 mongo_doc_id(const bson_t *doc, uint8_t id[UUID_BYTES])
 {

@@ -46,6 +46,9 @@ void mongo_query_id(bson_t *out, struct slice id);
 /* {"_id": {"$in": [..]}}; the i-th id is at IDS + i * STRIDE. */
 void mongo_query_ids(bson_t *out, const uint8_t *ids, size_t stride,
     size_t n);
+/* {NAME: {OP: V}}, as one member more. */
+void mongo_query_bound(bson_t *out, const char *name, const char *op,
+    int64_t v);
 
 /* The document's "_id"; false when it is no UUID. */
 bool mongo_doc_id(const bson_t *doc, uint8_t id[UUID_BYTES]);

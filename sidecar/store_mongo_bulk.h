@@ -1,0 +1,18 @@
+/* Many writes of one collection in one unordered command. */
+
+#ifndef STORE_MONGO_BULK_H
+#define STORE_MONGO_BULK_H
+
+#include "store_mongo_client.h"
+
+/* The caller destroys it. */
+mongoc_bulk_operation_t *mongo_bulk_create(mongoc_collection_t *coll);
+
+/*
+ * WHAT is for the log.  *matched, when not NULL: how many filters met a
+ * document.  An insert of what is there already is no failure.
+ */
+must_check enum result mongo_bulk_run(struct mongo_store *m,
+    mongoc_bulk_operation_t *bulk, const char *what, int64_t *matched);
+
+#endif /* STORE_MONGO_BULK_H */
