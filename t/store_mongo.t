@@ -1,4 +1,5 @@
-# The suites of t/unit/store.c and store_outbound.c against a server of the Mongo protocol.
+# The suites of t/unit/store*.c for both stores against a server of the Mongo
+# protocol.
 
 use strict;
 use warnings;
@@ -20,7 +21,7 @@ $ENV{STORE_URI} = $mongo->uri($run);
 $ENV{STORE_ROUNDS} //= 6;
 $ENV{STORE_RACERS} //= IDash::Mongo::is_foreign() ? 4 : 1;
 
-suite($_) for qw(store store_outbound);
+suite($_) for qw(store store_find store_count store_outbound);
 
 $mongo->stop if !IDash::Mongo::is_foreign();
 done_testing();
