@@ -16,9 +16,8 @@
 #ifndef STORE_MONGO_BATCH_H
 #define STORE_MONGO_BATCH_H
 
-#include "store_mongo_client.h"
+#include "store_mongo_batch_close.h"
 
-enum result mongo_batch_close(struct store *s, struct store_batch *b);
 enum result mongo_batch_get(struct store *s, const uint8_t id[UUID_BYTES],
     int64_t token, struct arena *a, struct logdoc **out, size_t *n);
 

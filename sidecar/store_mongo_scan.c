@@ -209,3 +209,15 @@ mongo_doc_int(const bson_t *doc, const char *name)
     return bson_iter_init_find(&it, doc, name) ? mongo_get_int(&it)
                                                : LOGDOC_NONE;
 }
+
+
+enum result
+mongo_change(struct mongo_store *m, const char *coll, bson_t *query,
+    bson_t *update, unsigned how, int64_t *matched)
+{
+    enum result  r = mongo_update(m, coll, query, update, how, matched);
+
+    bson_destroy(query);
+    bson_destroy(update);
+    return r;
+}

@@ -40,6 +40,9 @@ must_check enum result mongo_scan(struct mongo_store *m,
 must_check enum result mongo_update(struct mongo_store *m, const char *coll,
     const bson_t *query, const bson_t *update, unsigned how,
     int64_t *matched);
+/* The same, and destroys both. */
+must_check enum result mongo_change(struct mongo_store *m, const char *coll,
+    bson_t *query, bson_t *update, unsigned how, int64_t *matched);
 
 /* {"_id": ID} */
 void mongo_query_id(bson_t *out, struct slice id);
