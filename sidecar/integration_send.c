@@ -134,7 +134,8 @@ build_query(struct building *b)
 
     root = json_loadb(b->d->request.data.p, b->d->request.data.n, 0, NULL);
     buf_init(&url, 8192);
-    (void) buf_adds(&url, b->s->http.url);
+    /* a fragment is never sent, nor would be what came behind it */
+    (void) buf_add(&url, b->s->http.url, strcspn(b->s->http.url, "#"));
 
     json_object_foreach(root, name, v) {
         switch (json_typeof(v)) {
