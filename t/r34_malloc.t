@@ -18,8 +18,8 @@ my $out = test_dir() . '/nomem';
 my $limit = 300;                        # seconds that no program takes
 
 # these take seconds a run
-my %slow = map { $_ => 1 } qw(jq_child store store_sqlite transport_http
-    transport_mllp capture_ring);
+my %slow = map { $_ => 1 } qw(jq_child store store_find store_count store_sqlite
+    transport_http transport_mllp capture_ring);
 my $spacing = 97;
 
 # One run: (wait status or 'hung', text of the preloaded part, TAP).
