@@ -139,6 +139,8 @@ async function integrations(browser) {
   await dialog.getByText("Create integration").click();
   ok(await waitFor(() => dialog.getByText("name must be given").isVisible()), "what is missing is said at its field");
   await dialog.getByRole("button", { name: "Cancel" }).click();
+  const audit = await api("GET", "/audit?limit=20");
+  is([...new Set(audit.json.data.filter((e) => e.action === "integration.update").map((e) => e.ip))].join(), "127.0.0.1", "the audit log knows from where a change came");
   await quiet(t, "integrations");
 }
 

@@ -3,7 +3,7 @@ import { fromParam, ignoredByHeatmap, parseSearch, splitWords, tokenText, toQuer
   type Token } from "./filters";
 import { parseView, viewPath, viewSearch, DEFAULT_VIEW, type View } from "./view";
 import { before, bucketMs, parseRange, resolveRange } from "./range";
-import { dayStart, fromCivil, fromLocalInput, HOUR, MIN, offsetText, toLocalInput } from "./time";
+import { civil, dayStart, fromCivil, fromLocalInput, HOUR, MIN, offsetText, toLocalInput } from "./time";
 import { hl7At, hl7Delims, looksHl7, parseHl7 } from "./hl7";
 import { curlText, shellQuote } from "./curl";
 import { csvCell, csvText } from "./csv";
@@ -113,6 +113,21 @@ describe("ranges", () => {
     /* Beirut: 00:00 does not exist on the last Sunday of March */
     expect(new Date(dayStart(Date.UTC(2026, 2, 29, 12), "Asia/Beirut")).toISOString())
       .toBe("2026-03-28T22:00:00.000Z");
+  });
+  it("shows what Intl shows, around jumps and between, however old", () => {
+    const jumps = [Date.UTC(2026, 2, 29, 1), Date.UTC(2026, 9, 25, 1), Date.UTC(2026, 3, 4, 15, 30), Date.UTC(2011, 2, 13, 3, 31),
+      Date.UTC(2026, 2, 8, 7), Date.UTC(2026, 2, 28, 22), Date.UTC(1968, 1, 18, 2), now];
+    for (const zone of ["UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "Asia/Beirut", "Australia/Lord_Howe", "America/St_Johns", "America/New_York"]) {
+      const exact = new Intl.DateTimeFormat("sv-SE", { timeZone: zone, dateStyle: "short", timeStyle: "medium" });
+      for (const jump of jumps) {
+        for (let t = jump - 40 * MIN; t <= jump + 40 * MIN; t += MIN / 2) {
+          const c = civil(t, zone);
+          const two = (n: number): string => String(n).padStart(2, "0");
+          expect(`${zone} ${c.year}-${two(c.month)}-${two(c.day)} ${two(c.hour)}:${two(c.minute)}:${two(c.second)}`)
+            .toBe(`${zone} ${exact.format(t)}`);
+        }
+      }
+    }
   });
   it("reads wall clocks around the jumps", () => {
     expect(new Date(fromCivil("Europe/Berlin", 2026, 3, 29, 2, 30)).toISOString())
