@@ -196,7 +196,6 @@ check_all(struct fusion_call *c, const struct slice *texts, size_t n,
     for (size_t i = 0; i < n && r == RESULT_OK; i++) {
         struct item  x = { .c = c, .index = i, .text = texts[i],
             .now_us = now, .category_id = LOGDOC_NONE };
-        size_t       before = c->nfaults;
 
         x.root = json_loadb(texts[i].p, texts[i].n, JSON_DECODE_ANY, NULL);
 
@@ -206,7 +205,7 @@ check_all(struct fusion_call *c, const struct slice *texts, size_t n,
             r = fusion_item_check(&x, scheduled);
         }
 
-        if (r == RESULT_OK && c->nfaults == before && c->nfaults == 0) {
+        if (r == RESULT_OK && c->nfaults == 0) {
             r = fusion_job_make(&x, &jobs[i]);
         }
 

@@ -13,7 +13,8 @@
 #include "http_outcome.h"
 #include "json_member.h"
 
-#define MAX_TAG    200
+#define MAX_TAG           200
+#define MAX_HEADER_BYTES  (32 * 1024)      /* of an item, names too */
 
 
 static void
@@ -186,6 +187,7 @@ check_headers(struct item *x, const char *field, const json_t *list)
 {
     const char  *name;
     json_t      *v;
+    size_t       bytes = 0;
 
     if (list == NULL) {
         return;
@@ -202,6 +204,14 @@ check_headers(struct item *x, const char *field, const json_t *list)
 
     json_object_foreach((json_t *) list, name, v) {
         add_header(x, field, name, v);
+    }
+
+    json_object_foreach(x->headers, name, v) {
+        bytes += strlen(name) + json_string_length(v);
+    }
+
+    if (bytes > MAX_HEADER_BYTES) {
+        WRONG(field, "are longer than %d bytes together", MAX_HEADER_BYTES);
     }
 }
 

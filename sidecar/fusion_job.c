@@ -29,7 +29,7 @@ set_copy(json_t *o, const char *name, const json_t *v)
 }
 
 
-/* What the log is made of, now or after a crash. */
+/* What the log is made of, now or after a crash; NULL: no memory. */
 static json_t *
 fusion_json(struct item *x, struct slice event_id)
 {
@@ -66,12 +66,15 @@ fusion_json(struct item *x, struct slice event_id)
 
     buf_init(&sealed, 128 * 1024);
 
-    if (json_object_size(x->headers) > 0
-        && direct_seal(x->c->secret, event_id, x->headers, &sealed)
-               == RESULT_OK)
-    {
-        (void) json_object_set_new(f, "headers", json_stringn(sealed.p,
-            sealed.n));
+    if (json_object_size(x->headers) > 0) {
+        if (direct_seal(x->c->secret, event_id, x->headers, &sealed)
+            == RESULT_OK)
+        {
+            set_text(f, "headers", (struct slice) { sealed.p, sealed.n });
+        } else {
+            json_decref(f);
+            f = NULL;
+        }
     }
 
     buf_cleanup(&sealed);

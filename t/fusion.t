@@ -121,6 +121,8 @@ sub requests { my ($path) = @_; return grep { m{^\S+ \Q$path\E[ ?]} } $peer->see
         [ [ item(headers => { Host => 'x' }) ], '0:headers' ],
         [ [ item(headers => { 'X-A' => "a\r\nB: c" }) ], '0:headers' ],
         [ [ item(headers => [ 1 ]) ], '0:headers' ],
+        [ [ item(headers => { map { ("X-$_" => 'x' x 8000) } 1 .. 5 }) ],
+            '0:headers' ],
         [ [ item(log_tag => 5) ], '0:log_tag' ],
         [ [ item(data => { url => 'ftp://x/' }) ], '0:data.url' ],
         [ [ item(data => { url => 'https://u:p@x.org/' }) ], '0:data.url' ],
