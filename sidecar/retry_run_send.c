@@ -104,14 +104,13 @@ group_send(struct retry_run *run, struct job *j, struct retry_items *c,
 
 static enum result
 chunk_send(struct retry_run *run, struct job *j, struct retry_items *c,
-    size_t most, size_t *left)
+    size_t most)
 {
     struct retry_item  *items[RUN_GROUP];
     struct logdoc      *docs = malloc(RUN_GROUP * sizeof(*docs));
     size_t              n = 0, looked = 0;
     enum result         r = docs == NULL ? RESULT_MEMORY : RESULT_OK;
 
-    *left = 0;
     arena_reset(&run->arena);
 
     for (size_t i = 0; i < c->count && r == RESULT_OK; i++) {
@@ -122,8 +121,7 @@ chunk_send(struct retry_run *run, struct job *j, struct retry_items *c,
         }
 
         if (n == most || looked == 2 * RUN_GROUP) {
-            (*left)++;
-            continue;
+            break;
         }
 
         looked++;
@@ -133,7 +131,6 @@ chunk_send(struct retry_run *run, struct job *j, struct retry_items *c,
         /* large bodies: the rest another time */
         if (n > 0 && (r == RESULT_TOO_BIG || r == RESULT_MEMORY)) {
             memset(c->item[i].copy, 0, UUID_BYTES);
-            (*left)++;
             r = RESULT_OK;
             break;
         }
@@ -206,7 +203,7 @@ job_send(struct retry_run *run, struct job *j, int64_t now)
     double               most = rate / 4 < 1 ? 1 : rate / 4;
     struct retry_items  *c;
     unsigned             live;
-    size_t               left, n;
+    size_t               n;
 
     j->tokens += rate * (double) (now - j->turn_us) / 1e6;
     j->tokens = j->tokens > most ? most : j->tokens;
@@ -223,7 +220,7 @@ job_send(struct retry_run *run, struct job *j, int64_t now)
     }
 
     n = j->tokens > RUN_GROUP ? RUN_GROUP : (size_t) j->tokens;
-    return chunk_send(run, j, c, n, &left);
+    return chunk_send(run, j, c, n);
 }
 
 
