@@ -122,7 +122,7 @@ const struct field  integration_fields[] = {
     { "receiving_facility", F_TEXT, AT(receiving_facility), 0, 180, "", NULL,
         "mllp: MSH-6." },
     { "processing_id", F_TEXT, AT(processing_id), 0, 1, "P", NULL,
-        "mllp: MSH-11, P or T." },
+        "mllp: MSH-11, P, T or D." },
     { "ack_first_byte_ms", F_INT, AT(first_byte_ms), 100, 120000, "15000",
         NULL, "mllp: how long the first byte of the answer may take." },
     { "ack_timeout_ms", F_INT, AT(ack_ms), 100, 120000, "30000", NULL,

@@ -212,7 +212,9 @@ headers_write(const bson_iter_t *array, char *out)
         }
 
         if (out != NULL) {
-            memcpy(out + n, pair.name.p, pair.name.n);
+            if (pair.name.n > 0) {
+                memcpy(out + n, pair.name.p, pair.name.n);
+            }
             memcpy(out + n + pair.name.n, ": ", 2);
             if (pair.value.n > 0) {
                 memcpy(out + n + pair.name.n + 2, pair.value.p, pair.value.n);
