@@ -13,7 +13,8 @@ use IDash;
 use IDash::Wait;
 use Outbound;
 
-my $o = Outbound->new(conf => { dispatch_probe => '500ms' });
+our $store;                                # the Mongo run sets it
+my $o = Outbound->new(store => $store, conf => { dispatch_probe => '500ms' });
 my $api = $o->api_of;
 
 sub brief {

@@ -12,7 +12,8 @@ use IDash;
 use IDash::Wait;
 use Outbound;
 
-my $o = Outbound->new(conf => { dispatch_lease => '3s', dispatch_probe => '1s' });
+our $store;                                # the Mongo run sets it
+my $o = Outbound->new(store => $store, conf => { dispatch_lease => '3s', dispatch_probe => '1s' });
 
 # numbers of the bodies {"n":..} in the order in which they came, first hits
 sub numbers {
