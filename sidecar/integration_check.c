@@ -403,10 +403,16 @@ check_http(struct check *c)
             auth);
     }
 
-    if ((strcmp(auth, "basic") == 0 || strcmp(auth, "oauth2") == 0)
+    if (strcmp(auth, "none") != 0 && strcmp(auth, "bearer") != 0
         && out_text(c, "auth_user")[0] == '\0')
     {
         fault(c, "auth_user", "required", "is required when auth is %s", auth);
+
+    } else if (strcmp(auth, "header") == 0
+        && http_header_check(slice_of(out_text(c, "auth_user")),
+               SLICE_LIT("x"), &why) != RESULT_OK)
+    {
+        fault(c, "auth_user", "header", "%s", why);
     }
 
     if (strcmp(auth, "oauth2") == 0 && out_text(c, "token_url")[0] == '\0') {

@@ -20,7 +20,7 @@
 #define SEND_MAX_ARENA     (4 * 1024 * 1024)
 
 enum send_auth { SEND_AUTH_NONE, SEND_AUTH_BASIC, SEND_AUTH_BEARER,
-                 SEND_AUTH_OAUTH2 };
+                 SEND_AUTH_OAUTH2, SEND_AUTH_HEADER };
 
 struct send_http {
     const char      *method;               /* GET POST PUT PATCH DELETE */
@@ -31,7 +31,7 @@ struct send_http {
     struct sign_key  keys[SIGN_MAX_KEYS];  /* 0 keys: not signed */
     unsigned         nkeys;
     enum send_auth   auth;
-    const char      *user, *secret;        /* basic; bearer: secret only */
+    const char      *user, *secret;        /* bearer: secret only */
     const char      *token_url, *scope;    /* OAuth2 client credentials */
     struct slice     cert_pem, key_pem, ca_pem;      /* "" : system's CAs */
     const char      *proxy;                /* NULL: none */

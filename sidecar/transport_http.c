@@ -318,6 +318,9 @@ auth_header(struct transfer *x)
     case SEND_AUTH_OAUTH2:
         return header_addf(x, "Authorization: Bearer %s", x->token->bearer);
 
+    case SEND_AUTH_HEADER:
+        return header_addf(x, "%s: %s", h->user, h->secret);
+
     case SEND_AUTH_BASIC:
         return curl_easy_setopt(x->easy, CURLOPT_HTTPAUTH, CURLAUTH_BASIC)
                    == CURLE_OK

@@ -113,8 +113,26 @@ sub at_hook { my ($path) = @_; return grep { m{^\w+ $path[ ?]} } $hook->seen }
     $o->until_status(send_to($i), 'SUCCESS');
     ($raw) = at_hook('/bearer');
     like($raw, qr/^Authorization: Bearer static-token\r/m, 'bearer');
+
+    $i = make(url => $hook->url . '/header', auth => 'header',
+        auth_user => 'X-Partner-Key', auth_secret => 'static-value');
+    $o->until_status(send_to($i), 'SUCCESS');
+    ($raw) = at_hook('/header');
+    like($raw, qr/^X-Partner-Key: static-value\r/m, 'a header of their own');
+    unlike(to_json($o->api_of->get("/integrations/$i->{id}")->{json}),
+        qr/static-value/, 'whose value is not shown');
+
     my $log = to_json($o->api_of->get('/logs?limit=50')->{json});
-    unlike($log, qr/static-token/, 'which no log shows');
+    unlike($log, qr/static-token|static-value/, 'and no log shows a secret');
+
+    for (undef, 'Host', "X:\r\nY", 'webhook-id') {
+        my $r = $o->post('/integrations', { name => 'odd', org_id => 3,
+            lab_id => 11, action_id => 1, url => $hook->url . '/',
+            allow_http => \1, auth => 'header', auth_secret => 's',
+            defined ? (auth_user => $_) : () });
+        is($r->{status}, 422, 'no header to sign in by: ' . to_json([ $_ ]));
+        is($r->{json}{errors}[0]{pointer}, '#/auth_user', 'says which field');
+    }
 }
 
 # -- OAuth2 ------------------------------------------------------------------
