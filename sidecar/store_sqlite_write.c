@@ -69,10 +69,11 @@ job_changed_nothing(enum result r)
 }
 
 
-/* Runs jobs from FIRST up to *END (set when time is up) and commits. */
+/* Runs jobs from FIRST up to *END (set when time is up) and commits.  BEGUN:
+ * the lock was had. */
 static enum result
 group_commit(struct sqlite_conn *c, struct sqlite_job *first,
-    struct sqlite_job **end)
+    struct sqlite_job **end, bool *begun)
 {
     struct sqlite_job  *job;
     enum result         result;
@@ -80,7 +81,8 @@ group_commit(struct sqlite_conn *c, struct sqlite_job *first,
     int                 rc;
 
     rc = writer_exec(c, SQL_BEGIN);
-    if (rc != SQLITE_DONE) {
+    *begun = rc == SQLITE_DONE;
+    if (!*begun) {
         return sqlite_result(c, rc, "begin");
     }
 
@@ -120,8 +122,9 @@ group_run(struct sqlite_conn *c, struct sqlite_job *first)
 {
     struct sqlite_job  *end = NULL, *job;
     enum result         result;
+    bool                begun;
 
-    result = group_commit(c, first, &end);
+    result = group_commit(c, first, &end, &begun);
 
     if (result == RESULT_OK) {
         return end;
@@ -132,10 +135,11 @@ group_run(struct sqlite_conn *c, struct sqlite_job *first)
         return end;
     }
 
+    /* one by one, but where another has the lock all have waited for it */
     for (job = first; job != end; job = job->next) {
         struct sqlite_job  *next = job->next;
 
-        result = group_commit(c, job, &next);
+        result = begun ? group_commit(c, job, &next, &begun) : result;
         if (result != RESULT_OK) {
             job->result = result;
         }
