@@ -175,6 +175,7 @@ SKIP: {
     my ($library) = glob '/usr/lib/*/faketime/libfaketimeMT.so.1';
     die "libfaketime is not there\n" if !defined $library && $ENV{CI};
     skip 'libfaketime is not there', 1 if !defined $library;
+    skip 'ASan must be loaded before libfaketime', 1 if $ENV{IDASH_SANITIZE};
 
     my @batch = (is_batch => \1, batch_window_ms => 1000, batch_size => 5);
     my @held = map { $o->integration(url => $o->url("/ok/old$_"),
