@@ -126,7 +126,7 @@ sub sorted { my @n = @_; return join(',', @n) eq join(',', sort { $a <=> $b } @n
         $two->run;
     }
 
-    ok($o->settle(90), 'two dispatchers: all have ended');
+    ok($o->settle(240), 'two dispatchers: all have ended');
     my @n = numbers('/ok/many');
     is(scalar @n, 120, 'all came');
     for my $key (0 .. 3) {

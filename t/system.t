@@ -115,5 +115,6 @@ is($d->{integrations}[0]{circuit}, 'open', 'an open circuit comes first');
 is(scalar(grep { $_->{circuit} eq 'open' } @{ $d->{integrations} }), 1,
     'once');
 
+is($nginx->stop, 0, 'nginx stops well');
 answers_fit_description();
 done_testing();
