@@ -101,7 +101,7 @@ function Box({ title, up, facts }: { title: string; up: boolean | null; facts: [
     <section className="card" aria-label={title}>
       <header><h2>{title}</h2>{up === null ? null : <Up up={up} />}</header>
       <table className="plain"><tbody>{facts.map(([k, v]) => (
-        <tr key={k}><th scope="row" style={{ position: "static", fontWeight: 400, fontSize: 13 }}>{k}</th><td className="num">{v}</td></tr>))}</tbody></table>
+        <tr key={k}><th scope="row" style={{ position: "static", background: "none", fontWeight: 400, fontSize: 13 }}>{k}</th><td className="num">{v}</td></tr>))}</tbody></table>
     </section>
   );
 }
