@@ -19,24 +19,6 @@
 #define CONFIG_LIMIT_MAX  200
 
 
-/* Prints the object into c->out and frees it. */
-static bool
-print_json(struct api_call *c, json_t *v)
-{
-    char  *text = v == NULL ? NULL : json_dumps(v, JSON_COMPACT);
-
-    json_decref(v);
-
-    if (text == NULL) {
-        return api_problem_result(c, RESULT_MEMORY);
-    }
-
-    (void) buf_adds(&c->out, text);
-    free(text);
-    return true;
-}
-
-
 /* Reads the document of ids[0]; a foreign one is not there.  The caller frees
  * *body. */
 static bool
@@ -78,7 +60,7 @@ config_get(struct api_call *c, const struct docs_kind *k)
         return;
     }
 
-    if (print_json(c, docs_shown(k, &d, body))) {
+    if (api_print_json(c, docs_shown(k, &d, body))) {
         (void) http_head_add(&c->head, "ETag", "\"%lld\"",
             (long long) d.version);
         api_send(c, 200, API_JSON);
@@ -140,7 +122,7 @@ list_row(struct api_call *c, const struct docs_kind *k,
     if (body != NULL && docs_visible(c, k, d, body)) {
         (void) buf_adds(&c->out, *first ? "" : ",");
         *first = false;
-        ok = print_json(c, docs_shown(k, d, body));
+        ok = api_print_json(c, docs_shown(k, d, body));
     }
 
     json_decref(body);
@@ -259,7 +241,7 @@ change_answer(struct api_call *c, struct api_change *ch, unsigned status)
             json_string(ch->secret));
     }
 
-    if (!print_json(c, shown)) {
+    if (!api_print_json(c, shown)) {
         return;
     }
 

@@ -371,7 +371,7 @@ api_events_get(struct api_call *c)
 {
     struct store_doc  d;
     json_t           *body = NULL;
-    char             *text, at[CLOCK_RFC3339 + 1];
+    char              at[CLOCK_RFC3339 + 1];
     enum result       r;
 
     if (!api_params_end(c)) {
@@ -411,15 +411,7 @@ api_events_get(struct api_call *c)
         (void) json_object_del(body, "raw");
     }
 
-    text = json_dumps(body, JSON_COMPACT);
-    json_decref(body);
-
-    if (text == NULL) {
-        (void) api_problem_result(c, RESULT_MEMORY);
-        return;
+    if (api_print_json(c, body)) {
+        api_send(c, 200, API_JSON);
     }
-
-    (void) buf_adds(&c->out, text);
-    free(text);
-    api_send(c, 200, API_JSON);
 }

@@ -46,6 +46,23 @@ api_head_init(struct api_call *c, unsigned status)
 }
 
 
+bool
+api_print_json(struct api_call *c, json_t *v)
+{
+    char  *text = v == NULL ? NULL : json_dumps(v, JSON_COMPACT);
+
+    json_decref(v);
+
+    if (text == NULL) {
+        return api_problem_result(c, RESULT_MEMORY);
+    }
+
+    (void) buf_adds(&c->out, text);
+    free(text);
+    return true;
+}
+
+
 void
 api_send(struct api_call *c, unsigned status, const char *type)
 {

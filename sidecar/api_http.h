@@ -148,6 +148,9 @@ bool api_problem_fields(struct api_call *c, const struct api_error *errors,
 /* The status that belongs to a result of the store. */
 bool api_problem_result(struct api_call *c, enum result r);
 
+/* Adds V's text to c->out and gives V up.  False when answered: V is NULL, or
+ * there is no memory. */
+must_check bool api_print_json(struct api_call *c, json_t *v);
 /* Sends c->out. */
 void api_send(struct api_call *c, unsigned status, const char *type);
 /* The same with a weak ETag of the content, "as_of" left out; 304 when the

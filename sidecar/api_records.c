@@ -142,7 +142,6 @@ static bool
 dead_row(struct api_call *c, const struct store_doc *d)
 {
     json_t  *body = json_loadb(d->body.p, d->body.n, 0, NULL);
-    char    *text;
 
     if (body == NULL) {
         body = json_pack("{s:s}", "reason", "the document is damaged");
@@ -150,16 +149,7 @@ dead_row(struct api_call *c, const struct store_doc *d)
 
     (void) json_object_del(body, "record");
     (void) json_object_set_new(body, "id", json_stringn(d->id.p, d->id.n));
-    text = json_dumps(body, JSON_COMPACT);
-    json_decref(body);
-
-    if (text == NULL) {
-        return api_problem_result(c, RESULT_MEMORY);
-    }
-
-    (void) buf_adds(&c->out, text);
-    free(text);
-    return true;
+    return api_print_json(c, body);
 }
 
 

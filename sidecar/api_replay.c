@@ -70,19 +70,9 @@ base_is_current(struct replaying *x)
 static void
 replay_answer(struct api_call *c, const struct retry_doc *d, unsigned status)
 {
-    json_t  *v = retry_doc_public(d->v);
-    char    *text = v == NULL ? NULL : json_dumps(v, JSON_COMPACT);
-
-    json_decref(v);
-
-    if (text == NULL) {
-        (void) api_problem_result(c, RESULT_MEMORY);
-        return;
+    if (api_print_json(c, retry_doc_public(d->v))) {
+        api_send(c, status, API_JSON);
     }
-
-    (void) buf_adds(&c->out, text);
-    free(text);
-    api_send(c, status, API_JSON);
 }
 
 
@@ -111,19 +101,11 @@ replay_keep(struct replaying *x)
 static void
 replay_plan(struct replaying *x)
 {
-    json_t  *v = replay_ask_plan(&x->ask, x->c->env->config->replay_base_url);
-    char    *text = v == NULL ? NULL : json_dumps(v, JSON_COMPACT);
-
-    json_decref(v);
-
-    if (text == NULL) {
-        (void) api_problem_result(x->c, RESULT_MEMORY);
-        return;
+    if (api_print_json(x->c, replay_ask_plan(&x->ask,
+            x->c->env->config->replay_base_url)))
+    {
+        api_send(x->c, 200, API_JSON);
     }
-
-    (void) buf_adds(&x->c->out, text);
-    free(text);
-    api_send(x->c, 200, API_JSON);
 }
 
 

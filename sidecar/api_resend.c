@@ -74,20 +74,11 @@ resend(struct api_call *c, struct logdoc *d, struct slice body)
 static void
 plan_send(struct api_call *c, const struct logdoc *d, struct slice body)
 {
-    json_t  *v = resend_plan(d, outbound_routes(c->env->outbound),
-                     body.p == NULL ? -1 : (int64_t) body.n);
-    char    *text = v == NULL ? NULL : json_dumps(v, JSON_COMPACT);
-
-    json_decref(v);
-
-    if (text == NULL) {
-        (void) api_problem_result(c, RESULT_MEMORY);
-        return;
+    if (api_print_json(c, resend_plan(d, outbound_routes(c->env->outbound),
+            body.p == NULL ? -1 : (int64_t) body.n)))
+    {
+        api_send(c, 200, API_JSON);
     }
-
-    (void) buf_adds(&c->out, text);
-    free(text);
-    api_send(c, 200, API_JSON);
 }
 
 

@@ -28,18 +28,9 @@
 static void
 send_doc(struct api_call *c, const struct retry_doc *d, unsigned status)
 {
-    json_t  *v = retry_doc_public(d->v);
-    char    *text = v == NULL ? NULL : json_dumps(v, JSON_COMPACT);
-
-    json_decref(v);
-
-    if (text == NULL) {
-        (void) api_problem_result(c, RESULT_MEMORY);
+    if (!api_print_json(c, retry_doc_public(d->v))) {
         return;
     }
-
-    (void) buf_adds(&c->out, text);
-    free(text);
 
     if (status == 200) {
         api_send_cached(c, API_JSON);
