@@ -256,6 +256,7 @@ integration_rotate(json_t *stored, struct slice id,
     text = r == RESULT_OK ? buf_take(&sealed, NULL) : NULL;
 
     if (text == NULL) {
+        buf_cleanup(&sealed);
         return r == RESULT_OK ? RESULT_MEMORY : r;
     }
 
