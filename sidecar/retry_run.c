@@ -184,8 +184,8 @@ jobs_let_go(struct retry_run *run)
     while ((j = run->jobs) != NULL) {
         run->jobs = j->next;
 
-        if (job_save(run, j) == RESULT_OK
-            && job_write(run, j, false) != RESULT_OK)
+        if (job_save(run, j) != RESULT_OK
+            || job_write(run, j, false) != RESULT_OK)
         {
             log_write(LOG_NOTICE, "retry", "job %s waits for its lease",
                 j->id);
@@ -231,6 +231,7 @@ retry_run_start(const struct config *c, struct store *s, struct outbound *o,
     struct retry_run  *run;
     uint8_t            id[UUID_BYTES];
     sigset_t           all, old;
+    enum result        r;
 
     run = calloc(1, sizeof(*run));
     if (run == NULL) {
@@ -244,9 +245,10 @@ retry_run_start(const struct config *c, struct store *s, struct outbound *o,
     uuid_make(id, clock_wall_us());
     uuid_text(id, run->owner);
 
-    if (redis_create(c, &run->redis) != RESULT_OK) {
+    r = redis_create(c, &run->redis);
+    if (r != RESULT_OK) {
         retry_run_stop(run);
-        return RESULT_MEMORY;
+        return r;
     }
 
     (void) sigfillset(&all);
