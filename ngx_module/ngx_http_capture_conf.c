@@ -21,7 +21,7 @@ static ngx_int_t ngx_http_capture_size(ngx_conf_t *cf, ngx_str_t *value,
     size_t prefix, size_t min, size_t max, size_t *size);
 static ngx_array_t *ngx_http_capture_list(ngx_conf_t *cf, const char **names);
 static ngx_int_t ngx_http_capture_redis_addr(ngx_conf_t *cf,
-    struct capture_ship_conf *ship, ngx_str_t *value);
+    struct capture_redis_conf *redis, ngx_str_t *value);
 static ngx_int_t ngx_http_capture_redis_option(ngx_conf_t *cf,
     ngx_http_capture_main_conf_t *mcf, ngx_str_t *value);
 static char *ngx_http_capture_password(ngx_conf_t *cf, ngx_str_t *name);
@@ -515,7 +515,7 @@ ngx_http_capture_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_str_t   *value;
     ngx_uint_t   i;
 
-    if (mcf->ship.naddrs) {
+    if (mcf->ship.redis.naddrs) {
         return "is duplicate: name all addresses in one directive";
     }
 
@@ -527,7 +527,7 @@ ngx_http_capture_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             rc = ngx_http_capture_redis_option(cf, mcf, &value[i]);
 
         } else {
-            rc = ngx_http_capture_redis_addr(cf, &mcf->ship, &value[i]);
+            rc = ngx_http_capture_redis_addr(cf, &mcf->ship.redis, &value[i]);
         }
 
         if (rc != NGX_OK) {
@@ -535,14 +535,14 @@ ngx_http_capture_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    if (mcf->ship.naddrs == 0) {
+    if (mcf->ship.redis.naddrs == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "no address in \"capture_redis\", write "
                            "\"127.0.0.1:6379\" or \"unix:/path\" first");
         return NGX_CONF_ERROR;
     }
 
-    if (mcf->ship.user && mcf->ship.password == NULL) {
+    if (mcf->ship.redis.user && mcf->ship.redis.password == NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"user=\" in \"capture_redis\" needs "
                            "\"password_file=\"");
@@ -554,15 +554,15 @@ ngx_http_capture_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static ngx_int_t
-ngx_http_capture_redis_addr(ngx_conf_t *cf, struct capture_ship_conf *ship,
-    ngx_str_t *value)
+ngx_http_capture_redis_addr(ngx_conf_t *cf,
+    struct capture_redis_conf *redis, ngx_str_t *value)
 {
     u_char                     *p;
     size_t                      len;
     ngx_url_t                   u;
     struct capture_redis_addr  *addr;
 
-    if (ship->naddrs == CAPTURE_MAX_REDIS) {
+    if (redis->naddrs == CAPTURE_MAX_REDIS) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "more than %d addresses in \"capture_redis\"",
                            CAPTURE_MAX_REDIS);
@@ -584,7 +584,7 @@ ngx_http_capture_redis_addr(ngx_conf_t *cf, struct capture_ship_conf *ship,
         return NGX_ERROR;
     }
 
-    addr = &ship->addrs[ship->naddrs++];
+    addr = &redis->addrs[redis->naddrs++];
 
     if (u.family == AF_UNIX) {
         p = value->data + sizeof("unix:") - 1;
@@ -629,21 +629,21 @@ ngx_http_capture_redis_option(ngx_conf_t *cf,
     /* words of a directive end in a NUL */
 
     if (ngx_http_capture_has(value, "user=")) {
-        mcf->ship.user = (char *) value->data + 5;
+        mcf->ship.redis.user = (char *) value->data + 5;
         return NGX_OK;
     }
 
     if (ngx_http_capture_has(value, "password_file=")) {
         s.data = value->data + 14;
         s.len = value->len - 14;
-        mcf->ship.password = ngx_http_capture_password(cf, &s);
-        return mcf->ship.password ? NGX_OK : NGX_ERROR;
+        mcf->ship.redis.password = ngx_http_capture_password(cf, &s);
+        return mcf->ship.redis.password ? NGX_OK : NGX_ERROR;
     }
 
     if (ngx_http_capture_has(value, "db=")) {
         n = ngx_atoi(value->data + 3, value->len - 3);
         if (n != NGX_ERROR && n < 65536) {
-            mcf->ship.db = n;
+            mcf->ship.redis.db = n;
             return NGX_OK;
         }
     }
@@ -659,7 +659,7 @@ ngx_http_capture_redis_option(ngx_conf_t *cf,
         s.len = value->len - 8;
         n = ngx_parse_time(&s, 0);
         if (n != NGX_ERROR && n >= 100 && n <= 60000) {
-            mcf->ship.timeout_ms = n;
+            mcf->ship.redis.timeout_ms = n;
             return NGX_OK;
         }
     }

@@ -206,11 +206,11 @@ ngx_http_capture_create_main_conf(ngx_conf_t *cf)
      *
      *     mcf->enabled = 0;
      *     mcf->request_limit = 0;
-     *     mcf->ship.naddrs = 0; and its user, password, db
+     *     mcf->ship.redis.naddrs = 0; and its user, password, db
      *     mcf->drop_old = 0;
      */
 
-    mcf->ship.timeout_ms = 5000;
+    mcf->ship.redis.timeout_ms = 5000;
     ngx_str_set(&mcf->stream, RECORD_STREAM);
 
     mcf->ring_size = NGX_CONF_UNSET_SIZE;
@@ -367,7 +367,7 @@ ngx_http_capture_postconfiguration(ngx_conf_t *cf)
         return NGX_OK;
     }
 
-    if (mcf->ship.naddrs == 0) {
+    if (mcf->ship.redis.naddrs == 0) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"capture\" is on, but no \"capture_redis\" says where "
                       "to: write \"capture_redis 127.0.0.1:6379;\" in http{}");

@@ -21,6 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ngx_http_capture_ring.h"
+
 #define CONNECT_MS  1000
 #define ERROR_LEN   256
 #define NAME_LEN    128
@@ -288,7 +290,7 @@ copy_string(char **to, const char *from)
 
 
 struct capture_redis *
-capture_redis_create(const struct capture_ship_conf *conf, int wakefd,
+capture_redis_create(const struct capture_redis_conf *conf, int wakefd,
     _Atomic int64_t *limit_us)
 {
     struct capture_redis  *r;

@@ -12,9 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ngx_http_capture_ring.h"
-#include "ngx_http_capture_ship.h"
-
+#define CAPTURE_MAX_REDIS     8
 #define CAPTURE_REPLY_BUFFER  (64 * 1024)  /* a longer reply hangs up */
 #define CAPTURE_REPLY_INTS    4            /* of an array: integers only */
 
@@ -45,11 +43,25 @@ enum capture_reply_class {
 
 enum capture_reply_class capture_reply_class(const struct capture_reply *reply);
 
+struct capture_redis_addr {
+    const char  *host;                     /* NULL: unix socket */
+    int          port;
+    const char  *path;
+};
+
+struct capture_redis_conf {
+    struct capture_redis_addr  addrs[CAPTURE_MAX_REDIS];
+    unsigned     naddrs;
+    const char  *user, *password;          /* NULL: none */
+    int          db;
+    unsigned     timeout_ms;
+};
+
 struct capture_redis;
 
 /* Copies CONF.  WAKEFD ends waits so that LIMIT_US is read again. */
-struct capture_redis *capture_redis_create(const struct capture_ship_conf *conf,
-    int wakefd, _Atomic int64_t *limit_us);
+struct capture_redis *capture_redis_create(
+    const struct capture_redis_conf *conf, int wakefd, _Atomic int64_t *limit_us);
 void capture_redis_destroy(struct capture_redis *r);
 
 /*

@@ -11,24 +11,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ngx_http_capture_redis.h"
 #include "ngx_http_capture_ring.h"
-
-#define CAPTURE_MAX_REDIS     8
-
-struct capture_redis_addr {
-    const char  *host;                     /* NULL: unix socket */
-    int          port;
-    const char  *path;
-};
+#include "ngx_http_capture_zone.h"
 
 /* Borrowed for the call of capture_ship_start, which copies all of it. */
 struct capture_ship_conf {
-    struct capture_redis_addr  addrs[CAPTURE_MAX_REDIS];
-    unsigned     naddrs;
-    const char  *user, *password;          /* NULL: none */
-    int          db;
+    struct capture_redis_conf  redis;
     const char  *stream;
-    unsigned     timeout_ms;
     const char  *ring_dir;                 /* adopted from: this nginx' own */
     const char  *spool;                    /* NULL: off */
     uint64_t     spool_max, spool_segment;
@@ -37,14 +27,6 @@ struct capture_ship_conf {
 };
 
 struct capture_ship;
-struct capture_zone;                       /* shared memory, see below */
-
-/*
- * Counters of rings that are gone and of the spool, in memory shared by old and
- * new workers.  SIZE bytes at ADDR, zeroed by nginx when new and kept on reload.
- */
-size_t capture_zone_size(void);
-struct capture_zone *capture_zone_attach(void *addr);
 
 /* NULL with a message in ERR.  Never blocks on Redis or names. */
 struct capture_ship *capture_ship_start(const struct capture_ship_conf *conf,
@@ -70,9 +52,5 @@ void capture_ship_stop(struct capture_ship *ship, unsigned drain_ms);
  */
 int capture_ship_message(struct capture_ship *ship, int *level, char *buf,
     size_t size);
-
-/* Sum over every ring in the directory and the zone. */
-int capture_ship_totals(const char *ring_dir, struct capture_zone *zone,
-    struct capture_totals *out);
 
 #endif /* NGX_HTTP_CAPTURE_SHIP_H */

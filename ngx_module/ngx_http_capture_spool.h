@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "ngx_http_capture_ring.h"
-#include "ngx_http_capture_ship.h"
+#include "ngx_http_capture_zone.h"
 
 struct capture_spool;
 

@@ -125,7 +125,7 @@ ngx_http_capture_status_handler(ngx_http_request_t *r)
 
     mcf = ngx_http_get_module_main_conf(r, ngx_http_capture_module);
 
-    if (capture_ship_totals((char *) mcf->ring_dir.data,
+    if (capture_zone_totals((char *) mcf->ring_dir.data,
                             capture_zone_attach(mcf->shm_zone->data), &totals)
         != 0)
     {

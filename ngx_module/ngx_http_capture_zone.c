@@ -309,7 +309,7 @@ totals_sum(const struct folded *sum, uint64_t found, uint64_t replayed,
 
 
 int
-capture_ship_totals(const char *ring_dir, struct capture_zone *zone,
+capture_zone_totals(const char *ring_dir, struct capture_zone *zone,
     struct capture_totals *out)
 {
     struct folded  sum;

@@ -59,7 +59,7 @@ count(void *ctx, unsigned i, const struct capture_reply *reply)
 static void
 exchange(const uint8_t *data, size_t size)
 {
-    struct capture_ship_conf  conf;
+    struct capture_redis_conf  conf;
     struct capture_redis     *r;
     _Atomic int64_t           limit = INT64_MAX;
     unsigned                  done, seen = 0;

@@ -541,7 +541,7 @@ test_totals(void **state)
     capture_ring_ship_begin(ring)->drops[CAPTURE_DROP_POISON] = 1;
     capture_ring_ship_end(ring);
 
-    assert_int_equal(capture_ship_totals(dir, zone, &t), 0);
+    assert_int_equal(capture_zone_totals(dir, zone, &t), 0);
     sums(&t);
     assert_int_equal(t.captured, 13);
     assert_int_equal(t.queued, 2);
@@ -551,24 +551,24 @@ test_totals(void **state)
     capture_ring_state(ring, &now);
     capture_zone_fold(zone, &now, NULL);
     capture_zone_fold(zone, &now, NULL);
-    assert_int_equal(capture_ship_totals(dir, zone, &t), 0);
+    assert_int_equal(capture_zone_totals(dir, zone, &t), 0);
     sums(&t);
     assert_int_equal(t.captured, 13);
 
     /* the spool drains, and one more than there is: still a sum */
     capture_zone_replayed(zone, 2);
     capture_zone_dropped(zone, CAPTURE_DROP_SPOOL_FULL, 1);
-    assert_int_equal(capture_ship_totals(dir, zone, &t), 0);
+    assert_int_equal(capture_zone_totals(dir, zone, &t), 0);
     sums(&t);
     assert_int_equal(t.spooled, 0);
     assert_int_equal(t.acked, 6);
     capture_zone_replayed(zone, 2);
-    assert_int_equal(capture_ship_totals(dir, zone, &t), 0);
+    assert_int_equal(capture_zone_totals(dir, zone, &t), 0);
     sums(&t);
     assert_int_equal(t.spooled, 0);
 
     capture_zone_found(zone, 5);
-    assert_int_equal(capture_ship_totals(dir, zone, &t), 0);
+    assert_int_equal(capture_zone_totals(dir, zone, &t), 0);
     sums(&t);
     assert_int_equal(t.captured, 18);
 
@@ -599,7 +599,7 @@ test_lock_left_behind(void **state)
     now.ship.acked = 3;
     capture_zone_fold(zone, &now, NULL);
 
-    assert_int_equal(capture_ship_totals(dir, zone, &t), 0);
+    assert_int_equal(capture_zone_totals(dir, zone, &t), 0);
     assert_int_equal(t.captured, 3);
     assert_int_equal(t.acked, 3);
     free(memory);

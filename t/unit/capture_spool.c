@@ -145,7 +145,7 @@ totals(void)
 {
     struct capture_totals  t;
 
-    assert_int_equal(capture_ship_totals(no_rings, zone, &t), 0);
+    assert_int_equal(capture_zone_totals(no_rings, zone, &t), 0);
     assert_int_equal(t.captured,
                      t.acked + t.queued + t.spooled + t.dropped);
     return t;
