@@ -105,9 +105,9 @@ static const struct cli_command  commands[] = {
         { "yes", 'y', NULL, "Does it without asking." },
         OPTION_HELP, OPTIONS_END } },
     { "import", "[FILE]", cli_import,
-      "Writes orgs, labs, action categories, actions, developers and "
-      "integrations from JSON, as export prints it, over those of the same id. "
-      "Secrets that the file does not give stay as they are; one fault, and "
+      "Writes the catalogue from JSON, as export prints it: orgs, labs, action "
+      "categories, actions, developers and integrations, over those of the "
+      "same id.  Secrets that the file does not give stay as they are; one fault, and "
       "nothing is written.",
       { OPTION_CONFIG,
         { "dry-run", 0, NULL, "Checks all, says what would change and writes "
@@ -160,7 +160,7 @@ cli_help_all(FILE *to)
 
     for (size_t i = 0; i < COMMANDS; i++) {
         (void) fprintf(to, "  %-8s %.*s\n", commands[i].name,
-            (int) strcspn(commands[i].sentence, ".,"), commands[i].sentence);
+            (int) strcspn(commands[i].sentence, ".:"), commands[i].sentence);
     }
 
     (void) fprintf(to, "\nintegrationd COMMAND --help tells more.\n");
