@@ -411,7 +411,7 @@ api_start(const struct config *c, struct store *s, struct catalog *cat,
         goto out;
     }
 
-    result = api_live_create(c, &a->env.live);
+    result = api_live_create(c, a->env.auth, &a->env.live);
     if (result != RESULT_OK) {
         (void) snprintf(err, errlen, "live stream: %s", result_text(result));
         goto out;

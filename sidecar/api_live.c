@@ -23,7 +23,8 @@
 #define LIVE_COUNT      "500"
 #define LIVE_SKIP_US    10000              /* between two looks for nobody */
 #define LIVE_CATCH_UP   500                /* entries; more is a reset */
-#define LIVE_LIFE_US    INT64_C(900000000) /* then bye: keys are asked again */
+#define LIVE_LIFE_US    INT64_C(900000000) /* then bye */
+#define LIVE_CHECK_US   INT64_C(5000000)   /* between two looks at a key */
 #define LIVE_WINDOW_US  INT64_C(1000000)
 #define LIVE_FRAME      2048
 #define LIVE_RETRY_MS   2000
@@ -50,13 +51,15 @@ struct live_client {
     bool                 logs, jobs;       /* topics */
     bool                 behind;           /* to be caught up from .at */
     bool                 reset;            /* to be told so */
+    bool                 refused;          /* its key no longer stands */
     struct live_id       at;
-    int64_t              window_us, ping_us, end_us;
+    int64_t              window_us, ping_us, check_us, end_us;
     int64_t              frames, missed;   /* in this window */
 };
 
 struct api_live {
     const struct config  *config;
+    struct auth          *auth;
     struct redis         *redis;           /* the reader's alone */
     pthread_t             thread;
     bool                  started;
@@ -469,7 +472,10 @@ live_place(struct api_live *l)
         l->at = newest;
         l->placed = true;
 
-    } else if (id_compare(oldest, l->at) > 0) {
+    } else if (id_compare(oldest, l->at) > 0
+               || id_compare(newest, l->at) < 0)
+    {
+        /* trimmed past us, or another Redis that never had what we had */
         for (struct live_client *cl = l->clients; cl != NULL; cl = cl->next) {
             cl->reset = true;
         }
@@ -552,7 +558,7 @@ client_tick(struct api_live *l, struct live_client *cl, int64_t now)
         return false;
     }
 
-    if (now >= cl->end_us) {
+    if (cl->refused || now >= cl->end_us) {
         (void) client_push(cl, "bye", l->at, SLICE_LIT("{}"));
         return false;
     }
@@ -616,6 +622,41 @@ live_tick(struct api_live *l, bool up)
 }
 
 
+/* The client whose key is to be looked at next; no one but this thread takes
+ * clients out, so it stays when the lock is given up. */
+static struct live_client *
+live_due(struct api_live *l, int64_t now)
+{
+    struct live_client  *cl;
+
+    (void) pthread_mutex_lock(&l->mutex);
+
+    for (cl = l->clients; cl != NULL; cl = cl->next) {
+        if (!cl->refused && now >= cl->check_us) {
+            cl->check_us = now + LIVE_CHECK_US;
+            break;
+        }
+    }
+
+    (void) pthread_mutex_unlock(&l->mutex);
+    return cl;
+}
+
+
+/* A revoked key ends its streams as it ends its sessions.  One in a turn: a
+ * store that is slow must not hold up the others' events for long. */
+static void
+live_check(struct api_live *l)
+{
+    struct live_client  *cl;
+
+    cl = live_due(l, clock_mono_us());
+    if (cl != NULL && auth_again(l->auth, &cl->caller) == RESULT_NOT_FOUND) {
+        cl->refused = true;
+    }
+}
+
+
 static bool
 live_stopping(struct api_live *l)
 {
@@ -649,6 +690,7 @@ live_thread(void *arg)
             (void) nanosleep(&pause, NULL);
         }
 
+        live_check(l);
         live_tick(l, up);
     }
 
@@ -805,6 +847,7 @@ client_create(struct api_call *c)
 
     cl->window_us = now;
     cl->ping_us = now + c->env->config->sse_ping_us;
+    cl->check_us = now + LIVE_CHECK_US;
     cl->end_us = now + LIVE_LIFE_US;
 
     if (c->caller.expires_us != LOGDOC_NONE) {
@@ -865,7 +908,8 @@ api_live_clients(struct api_live *l)
 /* -- start and stop -------------------------------------------------------- */
 
 enum result
-api_live_create(const struct config *c, struct api_live **out)
+api_live_create(const struct config *c, struct auth *auth,
+    struct api_live **out)
 {
     struct api_live  *l;
     enum result       result;
@@ -879,6 +923,7 @@ api_live_create(const struct config *c, struct api_live **out)
     }
 
     l->config = c;
+    l->auth = auth;
     (void) pthread_mutex_init(&l->mutex, NULL);
 
     result = redis_create(c, &l->redis);

@@ -408,3 +408,27 @@ auth_session(struct auth *a, struct slice text, const char *ip,
     out->expires_us = expires_us;
     return RESULT_OK;
 }
+
+
+enum result
+auth_again(struct auth *a, const struct auth_caller *c)
+{
+    struct auth_key            key;
+    const struct auth_caller  *now = &key.caller;
+    enum result                found;
+
+    found = key_get(a, slice_of(c->key_id), &key);
+    if (found != RESULT_OK) {
+        return found;
+    }
+
+    if (!key.usable || now->rights != c->rights || now->org_id != c->org_id
+        || now->nlabs != c->nlabs
+        || (c->nlabs > 0 && memcmp(now->labs, c->labs,
+                                (size_t) c->nlabs * sizeof(c->labs[0])) != 0))
+    {
+        return RESULT_NOT_FOUND;
+    }
+
+    return RESULT_OK;
+}

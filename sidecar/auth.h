@@ -64,6 +64,13 @@ must_check enum result auth_session_make(struct auth *a,
     const struct auth_caller *c, char text[AUTH_SESSION_TEXT],
     int64_t *expires_us);
 
+/*
+ * Whether C, who came in some time ago, would come in the same way now.
+ * NOT_FOUND: the key is gone, revoked or expired, or another's rights stand
+ * under it.
+ */
+must_check enum result auth_again(struct auth *a, const struct auth_caller *c);
+
 /* Borrows the caller's labs. */
 void auth_scope(const struct auth_caller *c, struct scope *out);
 

@@ -218,6 +218,35 @@ ok(wait_event($s, 'ping'), 'pings');
     pass('those who left are noticed');
 }
 
+# a key that is revoked takes its streams with it, others go on
+{
+    my $gone = $api->key('viewer', 3);
+    my ($id) = $gone =~ /^idash_(.{8})/;
+    my $stream = stream('', key => $gone);
+    my $beside = stream('', key => $north);
+    frame($_) for $stream, $beside;
+    is($api->call('DELETE', "/api-keys/$id", headers => [ [ 'If-Match', '*' ] ])
+        ->{status}, 204, 'a key is revoked');
+    ok(wait_event($stream, 'bye'), 'its stream ends');
+    is(frame($stream), undef, 'with that');
+    ok(wait_event($beside, 'ping'), 'another one does not');
+    $_->{c}->close for $stream, $beside;
+}
+
+# a Redis that never had what was told: no silent gap
+{
+    my $here = stream('', key => $north);
+    frame($here);
+    $api->redis_of->call('DEL', 'idash:changes');
+    $api->redis_of->call('XADD', 'idash:changes', '1-1', 'kind', 'old');
+    $api->redis_of->call('CLIENT', 'KILL', 'TYPE', 'normal');
+    ok(wait_event($here, 'reset'), 'an older stream is a reset');
+    my $fresh = $api->record;
+    is(from_json(wait_event($here, 'log')->{data})->{id}, $fresh,
+        'then it goes on');
+    $here->{c}->close;
+}
+
 # Redis away
 {
     my $other = stream('', key => $north);
