@@ -25,6 +25,10 @@ static ngx_int_t ngx_http_capture_redis_addr(ngx_conf_t *cf,
 static ngx_int_t ngx_http_capture_redis_option(ngx_conf_t *cf,
     ngx_http_capture_main_conf_t *mcf, ngx_str_t *value);
 static char *ngx_http_capture_password(ngx_conf_t *cf, ngx_str_t *name);
+static ngx_int_t ngx_http_capture_spool_path(ngx_conf_t *cf,
+    ngx_http_capture_main_conf_t *mcf, ngx_str_t *name);
+static ngx_int_t ngx_http_capture_spool_option(ngx_conf_t *cf,
+    ngx_http_capture_main_conf_t *mcf, ngx_str_t *value);
 static unsigned ngx_http_capture_names(ngx_array_t *list,
     struct capture_name *names);
 static ngx_int_t ngx_http_capture_add_rules(ngx_conf_t *cf,
@@ -797,7 +801,6 @@ ngx_http_capture_spool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_capture_main_conf_t  *mcf = conf;
 
-    ngx_int_t    rc;
     ngx_str_t   *value;
     ngx_uint_t   i;
 
@@ -824,51 +827,12 @@ ngx_http_capture_spool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "must name a directory of its own, or be \"off\"";
     }
 
-    mcf->spool = ngx_pcalloc(cf->pool, sizeof(ngx_path_t));
-    if (mcf->spool == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    mcf->spool->name = value[1];
-    mcf->spool->conf_file = cf->conf_file->file.name.data;
-    mcf->spool->line = cf->conf_file->line;
-
-    if (ngx_conf_full_name(cf->cycle, &mcf->spool->name, 0) != NGX_OK
-        || ngx_add_path(cf, &mcf->spool) != NGX_OK)
-    {
+    if (ngx_http_capture_spool_path(cf, mcf, &value[1]) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
     for (i = 2; i < cf->args->nelts; i++) {
-        rc = NGX_OK;
-
-        if (ngx_http_capture_has(&value[i], "max=")) {
-            rc = ngx_http_capture_size(cf, &value[i], 4,
-                                       NGX_HTTP_CAPTURE_MIN_SEGMENT,
-                                       NGX_MAX_SIZE_T_VALUE, &mcf->spool_max);
-
-        } else if (ngx_http_capture_has(&value[i], "segment=")) {
-            rc = ngx_http_capture_size(cf, &value[i], 8,
-                                       NGX_HTTP_CAPTURE_MIN_SEGMENT,
-                                       1024 * 1024 * 1024,
-                                       &mcf->spool_segment);
-
-        } else if (ngx_http_capture_is(&value[i], "full=drop_old")) {
-            mcf->drop_old = 1;
-
-        } else if (ngx_http_capture_is(&value[i], "full=drop_new")) {
-            mcf->drop_old = 0;
-
-        } else {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" in "
-                               "\"capture_spool\", it takes max=size, "
-                               "segment=size and full=drop_new or "
-                               "full=drop_old", &value[i]);
-            rc = NGX_ERROR;
-        }
-
-        if (rc != NGX_OK) {
+        if (ngx_http_capture_spool_option(cf, mcf, &value[i]) != NGX_OK) {
             return NGX_CONF_ERROR;
         }
     }
@@ -882,6 +846,63 @@ ngx_http_capture_spool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* nginx makes the directory, and complains when two name the same. */
+
+static ngx_int_t
+ngx_http_capture_spool_path(ngx_conf_t *cf, ngx_http_capture_main_conf_t *mcf,
+    ngx_str_t *name)
+{
+    mcf->spool = ngx_pcalloc(cf->pool, sizeof(ngx_path_t));
+    if (mcf->spool == NULL) {
+        return NGX_ERROR;
+    }
+
+    mcf->spool->name = *name;
+    mcf->spool->conf_file = cf->conf_file->file.name.data;
+    mcf->spool->line = cf->conf_file->line;
+
+    if (ngx_conf_full_name(cf->cycle, &mcf->spool->name, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_add_path(cf, &mcf->spool);
+}
+
+
+static ngx_int_t
+ngx_http_capture_spool_option(ngx_conf_t *cf,
+    ngx_http_capture_main_conf_t *mcf, ngx_str_t *value)
+{
+    if (ngx_http_capture_has(value, "max=")) {
+        return ngx_http_capture_size(cf, value, 4,
+                                     NGX_HTTP_CAPTURE_MIN_SEGMENT,
+                                     NGX_MAX_SIZE_T_VALUE, &mcf->spool_max);
+    }
+
+    if (ngx_http_capture_has(value, "segment=")) {
+        return ngx_http_capture_size(cf, value, 8,
+                                     NGX_HTTP_CAPTURE_MIN_SEGMENT,
+                                     1024 * 1024 * 1024, &mcf->spool_segment);
+    }
+
+    if (ngx_http_capture_is(value, "full=drop_old")) {
+        mcf->drop_old = 1;
+        return NGX_OK;
+    }
+
+    if (ngx_http_capture_is(value, "full=drop_new")) {
+        mcf->drop_old = 0;
+        return NGX_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid parameter \"%V\" in \"capture_spool\", it "
+                       "takes max=size, segment=size and full=drop_new or "
+                       "full=drop_old", value);
+    return NGX_ERROR;
 }
 
 

@@ -48,6 +48,10 @@ static void ngx_http_capture_line(ngx_http_request_t *r,
     ngx_http_capture_parts_t *parts);
 static ngx_int_t ngx_http_capture_upstream(ngx_http_request_t *r,
     ngx_http_capture_parts_t *parts);
+static void ngx_http_capture_mark(ngx_str_t *lists, const char *mark,
+    size_t len);
+static void ngx_http_capture_peer(ngx_str_t *lists,
+    ngx_http_upstream_state_t *state);
 static void ngx_http_capture_time(ngx_str_t *s, ngx_msec_t ms);
 static u_char *ngx_http_capture_number(u_char *p, uint64_t n);
 static void ngx_http_capture_header(ngx_http_capture_block_t *block,
@@ -461,7 +465,7 @@ ngx_http_capture_upstream(ngx_http_request_t *r,
 {
     u_char                     *p;
     size_t                      len;
-    ngx_str_t                   lists[5], *addr, *status;
+    ngx_str_t                   lists[5];
     ngx_uint_t                  i, n, first;
     ngx_http_upstream_state_t  *state;
 
@@ -493,18 +497,13 @@ ngx_http_capture_upstream(ngx_http_request_t *r,
                                    : n * (NGX_INT64_LEN + 4);
     }
 
-    addr = &lists[0];
-    status = &lists[1];
     first = 1;
 
     for (i = 0; i < n; i++) {
 
         if (state[i].peer == NULL) {
             if (i + 1 < n && !first) {
-                ngx_memcpy(addr->data + addr->len, " : ", 3);
-                ngx_memcpy(status->data + status->len, " : ", 3);
-                addr->len += 3;
-                status->len += 3;
+                ngx_http_capture_mark(lists, " : ", 3);
                 first = 1;
             }
 
@@ -512,27 +511,11 @@ ngx_http_capture_upstream(ngx_http_request_t *r,
         }
 
         if (!first) {
-            ngx_memcpy(addr->data + addr->len, ", ", 2);
-            ngx_memcpy(status->data + status->len, ", ", 2);
-            addr->len += 2;
-            status->len += 2;
+            ngx_http_capture_mark(lists, ", ", 2);
         }
 
         first = 0;
-
-        ngx_memcpy(addr->data + addr->len, state[i].peer->data,
-                   state[i].peer->len);
-        addr->len += state[i].peer->len;
-
-        if (state[i].status) {
-            p = ngx_http_capture_number(status->data + status->len,
-                                        state[i].status);
-            status->len = p - status->data;
-
-        } else {
-            status->data[status->len++] = '-';
-        }
-
+        ngx_http_capture_peer(lists, &state[i]);
         ngx_http_capture_time(&lists[2], state[i].connect_time);
         ngx_http_capture_time(&lists[3], state[i].header_time);
         ngx_http_capture_time(&lists[4], state[i].response_time);
@@ -544,6 +527,42 @@ ngx_http_capture_upstream(ngx_http_request_t *r,
     }
 
     return NGX_OK;
+}
+
+
+/* Between two peers, in the lists of addresses and of statuses. */
+
+static void
+ngx_http_capture_mark(ngx_str_t *lists, const char *mark, size_t len)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < 2; i++) {
+        ngx_memcpy(lists[i].data + lists[i].len, mark, len);
+        lists[i].len += len;
+    }
+}
+
+
+static void
+ngx_http_capture_peer(ngx_str_t *lists, ngx_http_upstream_state_t *state)
+{
+    u_char     *p;
+    ngx_str_t  *addr, *status;
+
+    addr = &lists[0];
+    status = &lists[1];
+
+    ngx_memcpy(addr->data + addr->len, state->peer->data, state->peer->len);
+    addr->len += state->peer->len;
+
+    if (state->status) {
+        p = ngx_http_capture_number(status->data + status->len, state->status);
+        status->len = p - status->data;
+
+    } else {
+        status->data[status->len++] = '-';
+    }
 }
 
 
@@ -858,7 +877,7 @@ ngx_http_capture_request_end(ngx_http_request_t *r,
 }
 
 
-/* limit_rate holds the empty last buffer back, the client may be gone by then */
+/* limit_rate holds the empty last buffer back; the client may be gone then. */
 
 static ngx_uint_t
 ngx_http_capture_all_sent(ngx_http_request_t *r)

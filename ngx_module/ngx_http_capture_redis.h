@@ -36,7 +36,7 @@ enum capture_reply_class {
     CAPTURE_REPLY_OK,
     CAPTURE_REPLY_BUSY,                    /* again in 100 ms */
     CAPTURE_REPLY_FULL,                    /* OOM MISCONF NOREPLICAS: spool */
-    CAPTURE_REPLY_MOVE,                    /* READONLY LOADING ..: next address */
+    CAPTURE_REPLY_MOVE,                    /* READONLY LOADING: next address */
     CAPTURE_REPLY_DENIED,                  /* password, ACL, type: alarm */
     CAPTURE_REPLY_BAD                      /* ERR ..: maybe this record alone */
 };
@@ -61,7 +61,8 @@ struct capture_redis;
 
 /* Copies CONF.  WAKEFD ends waits so that LIMIT_US is read again. */
 struct capture_redis *capture_redis_create(
-    const struct capture_redis_conf *conf, int wakefd, _Atomic int64_t *limit_us);
+    const struct capture_redis_conf *conf, int wakefd,
+    _Atomic int64_t *limit_us);
 void capture_redis_destroy(struct capture_redis *r);
 
 /*
@@ -89,7 +90,7 @@ int capture_redis_fd(struct capture_redis *r);            /* -1: closed */
 const char *capture_redis_run_id(struct capture_redis *r);   /* "" unknown */
 int capture_redis_has_waitaof(struct capture_redis *r);
 const char *capture_redis_error(struct capture_redis *r);
-const char *capture_redis_name(struct capture_redis *r);     /* of the address */
+const char *capture_redis_name(struct capture_redis *r);  /* of the address */
 
 /*
  * Sends LEN bytes of N commands and hands each reply to CB, in order; a CB that

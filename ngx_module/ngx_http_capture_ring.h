@@ -181,7 +181,7 @@ void capture_ring_loop_end(struct capture_ring *ring);
  * cursor behind all that was committed and returns how many frames that loses.
  */
 struct capture_cursor {
-    uint64_t  off;                         /* bytes ever, of the frame's start */
+    uint64_t  off;                         /* bytes ever, to the frame */
     uint64_t  seq;                         /* frames ever before it */
 };
 

@@ -74,6 +74,7 @@ struct capture_ring {
 };
 
 /* A consistent copy of the counters. */
-void capture_ring_read_shared(struct ring_shared *s, struct capture_ring_state *out);
+void capture_ring_read_shared(struct ring_shared *s,
+    struct capture_ring_state *out);
 
 #endif /* NGX_HTTP_CAPTURE_RING_PRIVATE_H */

@@ -1,4 +1,4 @@
-/* A segment: written by write(2) into allocated space, read through a window. */
+/* A segment: written by write(2) into its space, read through a window. */
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE

@@ -451,7 +451,8 @@ capture_ship_start(const struct capture_ship_conf *conf,
     encoder = capture_encoder_create(conf->stream);
     capture_batch_init(&ship->batch, encoder);
     ship->ring_dir = strdup(conf->ring_dir);
-    ship->redis = capture_redis_create(&conf->redis, ship->wakefd, &ship->limit_us);
+    ship->redis = capture_redis_create(&conf->redis, ship->wakefd,
+                                       &ship->limit_us);
     capture_source_init(&ship->own, ring, 0, now);
 
     if (encoder == NULL || ship->ring_dir == NULL || ship->redis == NULL) {

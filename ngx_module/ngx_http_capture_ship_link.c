@@ -76,8 +76,8 @@ capture_ship_disconnect(struct capture_ship *ship, int64_t now, int next)
 
 
 void
-capture_ship_count(struct capture_ship *ship, uint64_t errors, uint64_t reconnects,
-    uint64_t bytes)
+capture_ship_count(struct capture_ship *ship, uint64_t errors,
+    uint64_t reconnects, uint64_t bytes)
 {
     struct capture_ship_counters  *c;
 

@@ -85,8 +85,8 @@ void capture_ship_lost(struct capture_ship *ship, int64_t now);
 void capture_ship_ping(struct capture_ship *ship, int64_t now);
 
 /* Adds to the ring's counters. */
-void capture_ship_count(struct capture_ship *ship, uint64_t errors, uint64_t reconnects,
-    uint64_t bytes);
+void capture_ship_count(struct capture_ship *ship, uint64_t errors,
+    uint64_t reconnects, uint64_t bytes);
 
 
 /* Judging */
@@ -100,7 +100,7 @@ void capture_ship_oldest(struct capture_source *s);
 
 /* Spool */
 
-/* 1 when so many quarters of the ring wait for an outcome or for Redis' disk. */
+/* 1 when so many quarters of the ring wait, or are held for Redis' disk. */
 int capture_ship_fills(struct capture_ship *ship, unsigned quarters);
 
 /* A capture_silence_pt: 1 ends an exchange early. */

@@ -36,7 +36,8 @@ capture_ship_pressed(void *ctx, int64_t silent_us)
     struct capture_ship  *ship = ctx;
 
     return ship->spool != NULL && silent_us > PRESSED_AFTER
-           && capture_mono_us() >= ship->spool_us && capture_ship_fills(ship, 2);
+           && capture_mono_us() >= ship->spool_us
+           && capture_ship_fills(ship, 2);
 }
 
 

@@ -73,7 +73,8 @@ void capture_source_release(struct capture_source *s, int64_t now_us, int all);
 
 /*
  * The room is needed: frees what was acknowledged first until no more than half
- * of the ring is used, so that what Redis may not have written yet stays longest.
+ * of the ring is used, so that what Redis may not have written yet stays the
+ * longest.
  */
 void capture_source_relieve(struct capture_source *s);
 

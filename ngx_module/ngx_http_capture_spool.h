@@ -59,7 +59,7 @@ void capture_spool_flush(struct capture_spool *s, const char *run_id,
 /* Unlinks segments acknowledged long enough ago; ALL: known to be on disk. */
 void capture_spool_release(struct capture_spool *s, int64_t now_us, int all);
 
-/* Another Redis than the one that acknowledged: held segments are read again. */
+/* Another Redis than the one that acknowledged: held segments come again. */
 void capture_spool_connected(struct capture_spool *s, const char *run_id);
 
 /* Keeps a command that Redis refuses, for a person to look at. */

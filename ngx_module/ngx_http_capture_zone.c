@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #define TOTALS_TRIES  100
-#define LOCK_TRIES    2000                 /* of a millisecond: then it is ours */
+#define LOCK_TRIES    2000                 /* of a ms: then it is ours */
 
 struct folded {
     uint64_t  last_ring;                   /* id of the last one folded whole */

@@ -15,7 +15,7 @@ struct capture_zone;
 
 /*
  * Counters of rings that are gone and of the spool, in memory shared by old and
- * new workers.  SIZE bytes at ADDR, zeroed by nginx when new and kept on reload.
+ * new workers.  SIZE bytes at ADDR, zeroed by nginx when new, kept on reload.
  */
 size_t capture_zone_size(void);
 struct capture_zone *capture_zone_attach(void *addr);
@@ -29,7 +29,8 @@ uint64_t capture_zone_id(struct capture_zone *zone);
  * twice.
  */
 void capture_zone_fold(struct capture_zone *zone,
-    const struct capture_ring_state *now, const struct capture_ring_state *last);
+    const struct capture_ring_state *now,
+    const struct capture_ring_state *last);
 
 /* Segments' records: found cold, acknowledged after replay, given up. */
 void capture_zone_found(struct capture_zone *zone, uint64_t n);

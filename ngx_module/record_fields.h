@@ -19,8 +19,8 @@
 
 /* bounds that both halves enforce; a record beyond them is not well formed */
 #define RECORD_MAX_PAIRS      64           /* capture_ref + capture_field */
-#define RECORD_MAX_NAME       64           /* bytes of a ref's or field's name */
-#define RECORD_MAX_VALUE      1024         /* bytes of a ref's or field's value */
+#define RECORD_MAX_NAME       64           /* of a name of these, bytes */
+#define RECORD_MAX_VALUE      1024         /* of a value, bytes */
 #define RECORD_MAX_BODY       (1024 * 1024)
 #define RECORD_MAX_HEADERS    (256 * 1024)
 #define RECORD_MAX_URI        (64 * 1024)
