@@ -12,7 +12,7 @@ use Oracle;
 
 my $o = Oracle->scene('r05', nginx => {
     http => 'capture_buffer 4m path={{ring}};'
-        . ' capture_spool {{spool}} max=256m segment=1m;',
+        . ' capture_spool {{spool}} max=1g segment=1m;',
     server => 'location /off { proxy_http_version 1.1;'
         . ' proxy_set_header Connection ""; proxy_pass http://storm; }',
 });
