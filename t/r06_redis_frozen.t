@@ -46,6 +46,7 @@ is($sum->{failed} + $sum->{unfinished}, 0, 'no request failed');
 figure('r06.stall_ms', sprintf('%.1f', $sum->{max_us} / 1000), 'ms');
 
 $o->verdict;
-is($o->counters_add_up->{dropped}, 0, 'nothing was dropped');
+$status = $o->counters_add_up;
+is($status->{dropped}, 0, 'nothing was dropped') or diag to_json($status);
 
 done_testing();
