@@ -234,99 +234,140 @@ server_take(void *dispatch, const struct logdoc *d, bool kept)
 }
 
 
+/* -- parts, in the order in which they start ------------------------------- */
+
+static enum result
+start_drain(struct server *s, char *err, size_t errlen)
+{
+    enum result  r;
+
+    (void) err;
+    (void) errlen;
+    r = drain_start(s->config, s->store, s->catalog, s->cli->secret, &s->drain);
+    return r == RESULT_OK ? upkeep_start(s->config, s->store, &s->upkeep) : r;
+}
+
+
+static enum result
+start_outbound(struct server *s, char *err, size_t errlen)
+{
+    (void) err;
+    (void) errlen;
+    return outbound_create(s->config, s->store, s->cli->secret,
+        (unsigned) s->config->api_threads, &s->outbound);
+}
+
+
+static enum result
+start_dispatch(struct server *s, char *err, size_t errlen)
+{
+    enum result  r;
+
+    r = dispatch_start(s->config, s->store, outbound_routes(s->outbound),
+        s->cli->secret, &s->dispatch, err, errlen);
+
+    if (r == RESULT_OK) {
+        outbound_on_work(s->outbound, server_wake, s->dispatch);
+    }
+
+    return r;
+}
+
+
+static enum result
+start_intake(struct server *s, char *err, size_t errlen)
+{
+    struct event_taker  taker = { server_offer, server_take, s->dispatch };
+    enum result         r;
+
+    (void) err;
+    (void) errlen;
+    outbound_taker(s->outbound, &taker);
+    r = intake_start(s->config, s->store, outbound_routes(s->outbound),
+        s->cli->secret, server_wake, s->dispatch, &taker,
+        outbound_counters(s->outbound), &s->intake);
+
+    if (r == RESULT_OK) {
+        outbound_intake(s->outbound, s->intake);
+    }
+
+    return r;
+}
+
+
+static enum result
+start_retries(struct server *s, char *err, size_t errlen)
+{
+    (void) err;
+    (void) errlen;
+    return retry_run_start(s->config, s->store, s->outbound, &s->retries);
+}
+
+
+static enum result
+start_replays(struct server *s, char *err, size_t errlen)
+{
+    (void) err;
+    (void) errlen;
+    return replay_run_start(s->config, s->store, s->cli->secret, &s->replays);
+}
+
+
+static enum result
+start_processes(struct server *s, char *err, size_t errlen)
+{
+    (void) err;
+    (void) errlen;
+    return processes_start(s->config, s->store, s->drain, s->dispatch,
+        &s->processes);
+}
+
+
+static enum result
+start_api(struct server *s, char *err, size_t errlen)
+{
+    return api_start(s->config, s->store, s->catalog, s->cli->secret, s->drain,
+        s->outbound, s->dispatch, &s->api, err, errlen);
+}
+
+
+#define ROLES_ALL  (CONFIG_ROLE_DRAIN | CONFIG_ROLE_DISPATCH | CONFIG_ROLE_API)
+
+static const struct server_part {
+    unsigned      roles;                   /* any of them wants it */
+    enum result (*start)(struct server *s, char *err, size_t errlen);
+    const char   *name;
+}  server_parts[] = {
+    { CONFIG_ROLE_DRAIN, start_drain, "drain" },
+    { CONFIG_ROLE_DISPATCH | CONFIG_ROLE_API, start_outbound, "integrations" },
+    { CONFIG_ROLE_DISPATCH, start_dispatch, "dispatch" },
+    { CONFIG_ROLE_DISPATCH, start_intake, "intake of events" },
+    { CONFIG_ROLE_DISPATCH, start_retries, "batch retries" },
+    { CONFIG_ROLE_DISPATCH, start_replays, "replays" },
+    { ROLES_ALL, start_processes, "list of processes" },
+    { CONFIG_ROLE_API, start_api, "API" },
+};
+
+
 static int
 server_start(struct server *s)
 {
-    struct event_taker  taker = { server_offer, server_take, NULL };
-    char         err[1024] = "";
-    enum result  r = RESULT_OK;
+    const struct server_part  *p = server_parts;
+    const struct server_part  *end = p + sizeof(server_parts) / sizeof(*p);
+    char                       err[1024];
+    enum result                r;
 
-    if (s->config->roles & CONFIG_ROLE_DRAIN) {
-        r = drain_start(s->config, s->store, s->catalog, s->cli->secret,
-            &s->drain);
-        r = r == RESULT_OK ? upkeep_start(s->config, s->store, &s->upkeep) : r;
-
-        if (r != RESULT_OK) {
-            log_write(LOG_ERROR, "main", "the drain cannot start: %s",
-                result_text(r));
-            return CLI_FAILED;
-        }
-    }
-
-    if (s->config->roles & (CONFIG_ROLE_API | CONFIG_ROLE_DISPATCH)) {
-        r = outbound_create(s->config, s->store, s->cli->secret,
-            (unsigned) s->config->api_threads, &s->outbound);
-
-        if (r != RESULT_OK) {
-            log_write(LOG_ERROR, "main", "integrations cannot be read: %s",
-                result_text(r));
-            return CLI_FAILED;
-        }
-    }
-
-    if ((s->config->roles & CONFIG_ROLE_DISPATCH)
-        && !store_can_dispatch(s->store))
-    {
-        log_write(LOG_WARN, "main", "the %s store keeps no deliveries: "
-            "dispatch does not run, events are refused",
-            store_name(s->store));
-
-    } else if (s->config->roles & CONFIG_ROLE_DISPATCH) {
-        r = dispatch_start(s->config, s->store, outbound_routes(s->outbound),
-            s->cli->secret, &s->dispatch, err, sizeof(err));
-
-        if (r != RESULT_OK) {
-            log_write(LOG_ERROR, "main", "%s", err);
-            return CLI_FAILED;
+    for ( /* void */ ; p < end; p++) {
+        if (!(s->config->roles & p->roles)) {
+            continue;
         }
 
-        taker.arg = s->dispatch;
-        outbound_on_work(s->outbound, server_wake, s->dispatch);
-        outbound_taker(s->outbound, &taker);
-        r = intake_start(s->config, s->store, outbound_routes(s->outbound),
-            s->cli->secret, server_wake, s->dispatch, &taker,
-            outbound_counters(s->outbound), &s->intake);
+        err[0] = '\0';
+        r = p->start(s, err, sizeof(err));
 
         if (r != RESULT_OK) {
-            log_write(LOG_ERROR, "main", "events cannot be read: %s",
-                result_text(r));
-            return CLI_FAILED;
-        }
-
-        outbound_intake(s->outbound, s->intake);
-        r = retry_run_start(s->config, s->store, s->outbound, &s->retries);
-
-        if (r != RESULT_OK) {
-            log_write(LOG_ERROR, "main", "batch retries cannot start: %s",
-                result_text(r));
-            return CLI_FAILED;
-        }
-    }
-
-    if (s->config->roles & CONFIG_ROLE_DISPATCH) {
-        r = replay_run_start(s->config, s->store, s->cli->secret, &s->replays);
-
-        if (r != RESULT_OK) {
-            log_write(LOG_ERROR, "main", "replays cannot start: %s",
-                result_text(r));
-            return CLI_FAILED;
-        }
-    }
-
-    r = processes_start(s->config, s->store, s->drain, s->dispatch,
-        &s->processes);
-
-    if (r != RESULT_OK) {
-        log_write(LOG_ERROR, "main", "no thread for the list of processes");
-        return CLI_FAILED;
-    }
-
-    if (s->config->roles & CONFIG_ROLE_API) {
-        r = api_start(s->config, s->store, s->catalog, s->cli->secret,
-            s->drain, s->outbound, s->dispatch, &s->api, err, sizeof(err));
-
-        if (r != RESULT_OK) {
-            log_write(LOG_ERROR, "main", "the API cannot start: %s", err);
+            log_write(LOG_ERROR, "main", "%s: cannot start: %s", p->name,
+                err[0] == '\0' ? result_text(r) : err);
             return CLI_FAILED;
         }
     }
