@@ -16,6 +16,7 @@
 #include "clock.h"
 #include "heatmap.h"
 #include "log.h"
+#include "store_mongo_bulk.h"
 #include "store_mongo_doc.h"
 #include "store_mongo_scan.h"
 
@@ -372,18 +373,13 @@ static enum result
 shells_write(struct mongo_store *m, mongoc_collection_t *coll,
     struct mongo_writer *w)
 {
-    mongoc_bulk_operation_t  *bulk;
-    bson_error_t              e;
-    bson_t                    opts = BSON_INITIALIZER;
-    bson_t                    doc, reply;
+    mongoc_bulk_operation_t  *bulk = mongo_bulk_create(coll);
+    bson_t                    doc;
     char                      id[BUCKET_ID];
     uint64_t                  hash;
     unsigned                  n = 0;
     bool                      ok = true;
-    enum result               result = RESULT_OK;
-
-    BSON_APPEND_BOOL(&opts, "ordered", false);
-    bulk = mongoc_collection_create_bulk_operation_with_opts(coll, &opts);
+    enum result               result;
 
     for (size_t i = 0; ok && i < w->nbuckets; i++) {
         ok = bucket_id(&w->buckets[i], id, &hash);
@@ -393,28 +389,15 @@ shells_write(struct mongo_store *m, mongoc_collection_t *coll,
 
         bson_init(&doc);
         ok = shell_put(&doc, &w->buckets[i], id)
-             && mongoc_bulk_operation_insert_with_opts(bulk, &doc, NULL, &e);
+             && mongo_bulk_insert(bulk, &doc);
         bson_destroy(&doc);
         w->known[hash % KNOWN_SLOTS] = hash;
         n++;
     }
 
-    if (!ok) {
-        result = RESULT_INTERNAL;
-
-    } else if (n > 0) {
-        if (mongoc_bulk_operation_execute(bulk, &reply, &e) == 0
-            && (mongo_result(&e) != RESULT_CONFLICT
-                || mongo_reply_result(&reply, NULL, NULL) != RESULT_CONFLICT))
-        {
-            (void) mongo_failed(m, "insert into heatmap", &e);
-            result = RESULT_UNAVAILABLE;
-        }
-        bson_destroy(&reply);
-    }
-
+    result = !ok ? RESULT_INTERNAL : n == 0 ? RESULT_OK
+             : mongo_bulk_run(m, bulk, "insert into heatmap", NULL);
     mongoc_bulk_operation_destroy(bulk);
-    bson_destroy(&opts);
     return result;
 }
 
@@ -423,13 +406,12 @@ static bool
 increment_put(mongoc_bulk_operation_t *bulk, const struct bucket *b,
     const char *name, int64_t seq)
 {
-    bson_t         query = BSON_INITIALIZER;
-    bson_t         update = BSON_INITIALIZER;
-    bson_t         sub;
-    bson_error_t   e;
-    char           id[BUCKET_ID], guard[WRITER_NAME + 4], slot[16];
-    uint64_t       hash;
-    bool           ok;
+    bson_t    query = BSON_INITIALIZER;
+    bson_t    update = BSON_INITIALIZER;
+    bson_t    sub;
+    char      id[BUCKET_ID], guard[WRITER_NAME + 4], slot[16];
+    uint64_t  hash;
+    bool      ok;
 
     snprintf(guard, sizeof(guard), "w.%s", name);
 
@@ -453,8 +435,7 @@ increment_put(mongoc_bulk_operation_t *bulk, const struct bucket *b,
          && bson_append_document_begin(&update, "$set", -1, &sub)
          && BSON_APPEND_INT64(&sub, guard, seq)
          && bson_append_document_end(&update, &sub)
-         && mongoc_bulk_operation_update_one_with_opts(bulk, &query, &update,
-                                                       NULL, &e);
+         && mongo_bulk_update(bulk, &query, &update);
 
     bson_destroy(&query);
     bson_destroy(&update);
@@ -467,37 +448,19 @@ static enum result
 increments_write(struct mongo_store *m, mongoc_collection_t *coll,
     struct mongo_writer *w, const char *name, int64_t seq, int64_t *matched)
 {
-    mongoc_bulk_operation_t  *bulk;
-    bson_error_t              e;
-    bson_iter_t               it;
-    bson_t                    opts = BSON_INITIALIZER;
-    bson_t                    reply;
+    mongoc_bulk_operation_t  *bulk = mongo_bulk_create(coll);
     bool                      ok = true;
-    enum result               result = RESULT_OK;
+    enum result               result;
 
     *matched = 0;
-    BSON_APPEND_BOOL(&opts, "ordered", false);
-    bulk = mongoc_collection_create_bulk_operation_with_opts(coll, &opts);
 
     for (size_t i = 0; ok && i < w->nbuckets; i++) {
         ok = increment_put(bulk, &w->buckets[i], name, seq);
     }
 
-    if (!ok) {
-        result = RESULT_INTERNAL;
-
-    } else {
-        if (mongoc_bulk_operation_execute(bulk, &reply, &e) == 0) {
-            result = mongo_failed(m, "update heatmap", &e);
-
-        } else if (bson_iter_init_find(&it, &reply, "nMatched")) {
-            *matched = mongo_get_int(&it);
-        }
-        bson_destroy(&reply);
-    }
-
+    result = !ok ? RESULT_INTERNAL
+             : mongo_bulk_run(m, bulk, "update heatmap", matched);
     mongoc_bulk_operation_destroy(bulk);
-    bson_destroy(&opts);
     return result;
 }
 

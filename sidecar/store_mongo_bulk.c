@@ -18,6 +18,31 @@ mongo_bulk_create(mongoc_collection_t *coll)
 }
 
 
+bool
+mongo_bulk_insert(mongoc_bulk_operation_t *bulk, const bson_t *doc)
+{
+    bson_error_t  e;
+
+    return mongoc_bulk_operation_insert_with_opts(bulk, doc, NULL, &e);
+}
+
+
+/*
+ * As an update of many: that of one is read by FerretDB 1 no further than its
+ * document, and this reading stays open until the command ends.  A hundred in
+ * one command are all of its connections, and it waits for itself.
+ */
+bool
+mongo_bulk_update(mongoc_bulk_operation_t *bulk, const bson_t *query,
+    const bson_t *update)
+{
+    bson_error_t  e;
+
+    return mongoc_bulk_operation_update_many_with_opts(bulk, query, update,
+        NULL, &e);
+}
+
+
 enum result
 mongo_bulk_run(struct mongo_store *m, mongoc_bulk_operation_t *bulk,
     const char *what, int64_t *matched)

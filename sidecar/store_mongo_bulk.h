@@ -8,6 +8,12 @@
 /* The caller destroys it. */
 mongoc_bulk_operation_t *mongo_bulk_create(mongoc_collection_t *coll);
 
+/* One write more; false: the driver refuses it. */
+bool mongo_bulk_insert(mongoc_bulk_operation_t *bulk, const bson_t *doc);
+/* QUERY has an _id and so meets one document at most. */
+bool mongo_bulk_update(mongoc_bulk_operation_t *bulk, const bson_t *query,
+    const bson_t *update);
+
 /*
  * WHAT is for the log.  *matched, when not NULL: how many filters met a
  * document.  An insert of what is there already is no failure.

@@ -27,10 +27,9 @@ static bool
 claim_put(mongoc_bulk_operation_t *bulk, const uint8_t id[UUID_BYTES],
     const char *mark, int64_t now_us, int64_t lease_us)
 {
-    bson_t        query = BSON_INITIALIZER, update = BSON_INITIALIZER, sub;
-    bson_error_t  e;
-    char          text[UUID_TEXT + 1];
-    bool          ok;
+    bson_t  query = BSON_INITIALIZER, update = BSON_INITIALIZER, sub;
+    char    text[UUID_TEXT + 1];
+    bool    ok;
 
     uuid_text(id, text);
     mongo_query_id(&query, slice_of(text));
@@ -46,8 +45,7 @@ claim_put(mongoc_bulk_operation_t *bulk, const uint8_t id[UUID_BYTES],
     BSON_APPEND_INT64(&sub, "attempts", 1);
     bson_append_document_end(&update, &sub);
 
-    ok = mongoc_bulk_operation_update_one_with_opts(bulk, &query, &update,
-        NULL, &e);
+    ok = mongo_bulk_update(bulk, &query, &update);
     bson_destroy(&query);
     bson_destroy(&update);
     return ok;

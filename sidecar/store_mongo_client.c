@@ -32,10 +32,11 @@ static const struct {
     { MONGOC_URI_MAXPOOLSIZE, POOL_MAX }
 };
 
-/* Server codes that say "not now": a primary that left, an overloaded node. */
+/* Server codes that say "not now": a primary that left, a cursor that went
+ * with it, an overloaded node. */
 static const uint32_t  transient_codes[] = {
-    6, 7, 63, 64, 79, 89, 91, 100, 112, 150, 189, 202, 234, 251, 262, 9001,
-    10058, 10107, 11600, 11602, 13388, 13435, 13436, 14031, 16500
+    6, 7, 43, 63, 64, 79, 89, 91, 100, 112, 150, 175, 189, 202, 234, 237, 251,
+    262, 9001, 10058, 10107, 11600, 11602, 13388, 13435, 13436, 14031, 16500
 };
 
 static pthread_once_t  driver_once = PTHREAD_ONCE_INIT;

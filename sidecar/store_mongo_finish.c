@@ -97,7 +97,6 @@ attempts_write(struct finishing *x, struct mongo_call *call)
 {
     mongoc_collection_t      *coll;
     mongoc_bulk_operation_t  *bulk;
-    bson_error_t              e;
     bson_t                    doc;
     unsigned                  n = 0;
     enum result               r = RESULT_OK;
@@ -114,9 +113,7 @@ attempts_write(struct finishing *x, struct mongo_call *call)
         bson_init(&doc);
         r = mongo_attempt_encode(x->f[i].attempt, &doc);
 
-        if (r == RESULT_OK
-            && !mongoc_bulk_operation_insert_with_opts(bulk, &doc, NULL, &e))
-        {
+        if (r == RESULT_OK && !mongo_bulk_insert(bulk, &doc)) {
             r = RESULT_INTERNAL;
         }
 
@@ -172,10 +169,9 @@ outcome_update(const struct finishing *x, size_t i, bson_t *update)
 static bool
 outcome_put(const struct finishing *x, size_t i, mongoc_bulk_operation_t *bulk)
 {
-    bson_t        query = BSON_INITIALIZER, update = BSON_INITIALIZER;
-    bson_error_t  e;
-    char          text[UUID_TEXT + 1];
-    bool          ok;
+    bson_t  query = BSON_INITIALIZER, update = BSON_INITIALIZER;
+    char    text[UUID_TEXT + 1];
+    bool    ok;
 
     uuid_text(x->f[i].id, text);
     mongo_query_id(&query, slice_of(text));
@@ -183,8 +179,7 @@ outcome_put(const struct finishing *x, size_t i, mongoc_bulk_operation_t *bulk)
     mongo_query_bound(&query, "lease_until_us", "$gt", 0);
 
     ok = outcome_update(x, i, &update)
-         && mongoc_bulk_operation_update_one_with_opts(bulk, &query, &update,
-                NULL, &e);
+         && mongo_bulk_update(bulk, &query, &update);
     bson_destroy(&query);
     bson_destroy(&update);
     return ok;

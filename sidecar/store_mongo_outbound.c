@@ -121,7 +121,6 @@ move_write(struct mongo_store *m, const struct moving *x, int64_t *matched)
 {
     mongoc_bulk_operation_t  *bulk;
     struct mongo_call         call;
-    bson_error_t              e;
     bson_t                    query = BSON_INITIALIZER;
     bson_t                    update = BSON_INITIALIZER, sub;
     char                      text[UUID_TEXT + 1];
@@ -161,8 +160,7 @@ move_write(struct mongo_store *m, const struct moving *x, int64_t *matched)
                         && bson_append_document_end(&update, &sub)));
 
     bulk = mongo_bulk_create(call.coll);
-    ok = ok && mongoc_bulk_operation_update_one_with_opts(bulk, &query,
-        &update, NULL, &e);
+    ok = ok && mongo_bulk_update(bulk, &query, &update);
     r = ok ? mongo_bulk_run(m, bulk, "move in integration_directory", matched)
            : RESULT_INTERNAL;
 

@@ -87,7 +87,10 @@ mongo_scan(struct mongo_store *m, const struct mongo_scan *scan,
     scan_projection(&opts, scan);
     mongo_opts_time(&opts, scan->deadline_us);
     if (scan->limit > 0) {
+        /* in one answer; one more than will come, or some servers keep the
+         * cursor open.  No singleBatch: that would lose what is behind 16 MB */
         BSON_APPEND_INT64(&opts, "limit", scan->limit);
+        BSON_APPEND_INT64(&opts, "batchSize", scan->limit + 1);
     }
 
     if (scan->skip > 0) {

@@ -12,7 +12,8 @@ use IDash;
 use IDash::Wait;
 use Outbound;
 
-my $o = Outbound->new(conf => { dispatch_probe => '500ms',
+our $store;                                # the Mongo run sets it
+my $o = Outbound->new(store => $store, conf => { dispatch_probe => '500ms',
     dispatch_give_up => '6s', dispatch_lease => '20s' });
 my $api = $o->api_of;
 
@@ -22,6 +23,9 @@ sub numbers { return map { $_->{body} =~ /"n":(\d+)/ } $o->hits($_[0]) }
 
 {
     my $i = $o->integration(url => $o->url('/ok/prio'), concurrency => 1);
+    # more than a hundred are claimed at once; FerretDB looks through all logs
+    # for each of them
+    my ($low, $high) = $store ? (30, 130) : (200, 900);
     $o->d->stop;
 
     # accepted while nobody dispatches; low first, so that it is the oldest
@@ -35,19 +39,19 @@ sub numbers { return map { $_->{body} =~ /"n":(\d+)/ } $o->hits($_[0]) }
                 priority => $priority, payload => { n => $_ } } } @n ]));
         is($r->{status}, 202, "accepted with priority $priority");
     };
-    $post->(0, 1 .. 200);
-    $post->(2, 1001 .. 1900);
+    $post->(0, 1 .. $low);
+    $post->(2, 1001 .. 1000 + $high);
     $o->d->run;
     ok($o->settle(60), 'all have ended');
     my @n = numbers('/ok/prio');
-    is(scalar @n, 1100, 'each once');
+    is(scalar @n, $low + $high, 'each once');
     cmp_ok($n[0], '>', 1000, 'HIGH goes first');
     my @high = grep { $_ > 1000 } @n;
     my @low = grep { $_ <= 1000 } @n;
     my $disorder = grep { $high[$_] < $high[ $_ - 1 ] } 1 .. $#high;
     cmp_ok($disorder, '<', @high / 10, 'oldest first inside');
     my ($first_low) = grep { $n[$_] <= 1000 } 0 .. $#n;
-    cmp_ok($first_low, '<', 899, 'LOW is not starved by HIGH');
+    cmp_ok($first_low, '<', $high - 1, 'LOW is not starved by HIGH');
     $o->remove($i->{id});
     $front->stop;
 }

@@ -12,6 +12,7 @@
 
 #define SECOND  INT64_C(1000000)
 #define RACERS  4
+#define STEP    104                        /* nearly DISPATCH_BATCH */
 #define MONGO_LOGS  "integration_directory"
 
 struct world {
@@ -55,10 +56,9 @@ teardown(void **state)
 
 /* N deliveries, due one second apart from NOW - 10 s on. */
 static struct logdoc *
-deliveries(struct world *w, size_t n)
+deliveries_make(struct world *w, size_t n)
 {
-    struct logdoc      *d = arena_alloc(&w->a, n * sizeof(*d));
-    enum store_insert  *outcome = arena_alloc(&w->a, n * sizeof(*outcome));
+    struct logdoc  *d = arena_alloc(&w->a, n * sizeof(*d));
 
     for (size_t i = 0; i < n; i++) {
         logdoc_init(&d[i]);
@@ -75,6 +75,16 @@ deliveries(struct world *w, size_t n)
         d[i].request.data = SLICE_LIT("{\"n\":1}");
         d[i].request.bytes = 7;
     }
+
+    return d;
+}
+
+
+static struct logdoc *
+deliveries(struct world *w, size_t n)
+{
+    struct logdoc      *d = deliveries_make(w, n);
+    enum store_insert  *outcome = arena_alloc(&w->a, n * sizeof(*outcome));
 
     assert_int_equal(store_logs_insert(w->s, d, n, outcome), RESULT_OK);
     return d;
@@ -316,6 +326,47 @@ test_a_batch_of_claims(void **state)
     }
 
     assert_int_equal(n, 11);
+}
+
+
+/* As many as one step of dispatch takes, each into a bucket of its own: a
+ * server must not run out of what it needs for one write of one command. */
+static void
+test_a_full_step(void **state)
+{
+    struct world         *w = *state;
+    struct logdoc        *d = deliveries_make(w, STEP);
+    struct store_claim   *c = calloc(STEP, sizeof(*c));
+    struct store_finish  *f = calloc(STEP, sizeof(*f));
+    enum store_insert     outcome[STEP];
+    int64_t               ok, fail;
+
+    for (int i = 0; i < STEP; i++) {
+        d[i].endpoint = slice_of(arena_printf(&w->a, "partner %d", i).p);
+        d[i].next_attempt_us = w->now_us;
+        memcpy(c[i].id, d[i].id, UUID_BYTES);
+    }
+
+    assert_int_equal(store_logs_insert(w->s, d, STEP, outcome), RESULT_OK);
+    assert_int_equal(store_claim(w->s, w->now_us, w->now_us + 90 * SECOND,
+        &w->a, c, STEP), RESULT_OK);
+
+    for (int i = 0; i < STEP; i++) {
+        assert_true(c[i].claimed);
+        f[i] = finish_of(&c[i], LOG_SUCCESS, LOGDOC_NONE, NULL);
+    }
+
+    assert_int_equal(store_finish(w->s, f, STEP), RESULT_OK);
+
+    for (int i = 0; i < STEP; i++) {
+        assert_false(f[i].late);
+    }
+
+    counted(w, &ok, &fail);
+    assert_int_equal(ok, STEP);
+    assert_int_equal(fail, 0);
+    free(c);
+    free(f);
 }
 
 
@@ -1298,6 +1349,7 @@ main(void)
         OUTBOUND_TEST(test_a_log_may_be_born_leased),
         OUTBOUND_TEST(test_a_claim_of_what_is_not_there),
         OUTBOUND_TEST(test_a_batch_of_claims),
+        OUTBOUND_TEST(test_a_full_step),
         OUTBOUND_TEST(test_an_outcome_ends_the_log),
         OUTBOUND_TEST(test_a_retry_then_a_failure),
         OUTBOUND_TEST(test_a_late_outcome_changes_nothing),

@@ -1,0 +1,9 @@
+# dispatch_queue.t with its documents on a server of the Mongo protocol.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use IDash::Mongo;
+
+IDash::Mongo::rerun('dispatch_queue');
