@@ -18,25 +18,23 @@
 
 /* Names and values as netstrings, as many as fit; true when all did. */
 static bool
-deadletter_pack(const redisReply *fields, struct buf *b)
+deadletter_pack(const struct queue_entry *e, struct buf *b)
 {
-    const redisReply  *v;
-    size_t             len;
+    const struct slice  *v;
 
-    for (size_t i = 0; fields != NULL && i < fields->elements; i++) {
-        v = fields->element[i];
-        len = (size_t) v->len;
+    for (size_t i = 0; e->fields != NULL && i < e->nfields; i++) {
+        v = &e->fields[i];
 
-        if (b->n + len + 32 > DEADLETTER_KEEP) {
+        if (b->n + v->n + 32 > DEADLETTER_KEEP) {
             return false;
         }
 
-        buf_addf(b, "%zu:", len);
-        buf_add(b, v->str, len);
+        buf_addf(b, "%zu:", v->n);
+        buf_add(b, v->p, v->n);
         buf_add(b, ",", 1);
     }
 
-    return fields != NULL;
+    return e->fields != NULL;
 }
 
 
@@ -97,7 +95,7 @@ deadletter_put(struct store *s, const char *stream,
     enum result       r;
 
     buf_init(&packed, DEADLETTER_KEEP + 64);
-    whole = deadletter_pack(e->fields, &packed);
+    whole = deadletter_pack(e, &packed);
     body = packed.failed ? NULL : deadletter_body(stream, e, reason, &packed,
                                       whole);
 

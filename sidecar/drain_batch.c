@@ -59,7 +59,6 @@ struct drain_work {
     enum store_insert    *outcome;
     struct drain_item    *items;
     struct queue_entry   *acks;
-    struct slice         *pairs;           /* one entry's names and values */
 };
 
 
@@ -82,12 +81,6 @@ drain_work_create(struct drain_shared *d, struct redis *r, struct queue *q,
     aimd_init(&w->aimd, (unsigned) d->config->drain_batch);
     arena_init(&w->arena, 4 * drain_work_max(w));
     drain_work_beat(w);
-
-    w->pairs = calloc(2 * RECORD_MAX_FIELDS, sizeof(*w->pairs));
-    if (w->pairs == NULL) {
-        drain_work_destroy(w);
-        return RESULT_MEMORY;
-    }
 
     *out = w;
     return RESULT_OK;
@@ -115,7 +108,6 @@ drain_work_destroy(struct drain_work *w)
 {
     if (w != NULL) {
         drain_work_free(w);
-        free(w->pairs);
         free(w);
     }
 }
@@ -389,21 +381,6 @@ drain_insert_all(struct drain_work *w, const struct queue_batch *b, size_t n)
 }
 
 
-static size_t
-drain_pairs(struct drain_work *w, const redisReply *fields)
-{
-    size_t  n = fields->elements;
-
-    /* over the bound the decoder refuses by the number alone */
-    for (size_t i = 0; i < n && i < 2 * RECORD_MAX_FIELDS; i++) {
-        w->pairs[i].p = fields->element[i]->str;
-        w->pairs[i].n = (size_t) fields->element[i]->len;
-    }
-
-    return n;
-}
-
-
 /* A log of the entry, or why there is none. */
 static void
 drain_decode(struct drain_work *w, const struct queue_entry *e,
@@ -421,8 +398,8 @@ drain_decode(struct drain_work *w, const struct queue_entry *e,
         return;
     }
 
-    r = record_decode(w->pairs, drain_pairs(w, e->fields), &w->arena,
-        &w->record, item->reason, sizeof(item->reason));
+    r = record_decode(e->fields, e->nfields, &w->arena, &w->record,
+        item->reason, sizeof(item->reason));
 
     if (r == RESULT_OK) {
         r = tenant_assign(d->catalog, &w->record, d->retention_ok_us,

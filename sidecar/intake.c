@@ -65,15 +65,9 @@ nap(void)
 static struct slice
 entry_event(const struct queue_entry *e)
 {
-    const redisReply  *f = e->fields;
-
-    if (f == NULL || f->elements != 2 || f->element[0]->len != 5
-        || memcmp(f->element[0]->str, "event", 5) != 0)
-    {
-        return SLICE_NONE;
-    }
-
-    return (struct slice) { f->element[1]->str, (size_t) f->element[1]->len };
+    return e->fields != NULL && e->nfields == 2
+        && slice_eq(e->fields[0], SLICE_LIT("event")) ? e->fields[1]
+                                                      : SLICE_NONE;
 }
 
 

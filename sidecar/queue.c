@@ -15,7 +15,6 @@
 
 #define QUEUE_BLOCK_MS  1000
 #define QUEUE_GROUPS    64                 /* groups of one stream looked at */
-#define QUEUE_OVERHEAD  32                 /* bytes kept : received, at most */
 
 struct queue {
     const struct config  *config;
@@ -24,7 +23,9 @@ struct queue {
     char                  consumer[256];
     const char          **argv;            /* of commands with many ids */
     size_t                room;
-    struct arena          replies;         /* of the batch in hand */
+    struct resp           answer;          /* of the batch in hand */
+    struct slice         *fields;          /* of all of its entries */
+    size_t                fields_room;
 };
 
 
@@ -47,6 +48,7 @@ queue_create(const struct config *c, struct redis *r, const char *stream,
     q->stream = stream;
     q->redis = r;
     memcpy(q->consumer, consumer, strlen(consumer) + 1);
+    resp_init(&q->answer, REDIS_MAX_REPLY);
     *out = q;
     return RESULT_OK;
 }
@@ -56,7 +58,7 @@ void
 queue_destroy(struct queue *q)
 {
     if (q != NULL) {
-        arena_cleanup(&q->replies);
+        queue_idle(q);
         free(q->argv);
         free(q);
     }
@@ -66,17 +68,16 @@ queue_destroy(struct queue *q)
 void
 queue_idle(struct queue *q)
 {
-    arena_cleanup(&q->replies);
+    resp_cleanup(&q->answer);
+    free(q->fields);
+    q->fields = NULL;
+    q->fields_room = 0;
 }
 
 
 void
 queue_batch_cleanup(struct queue_batch *b)
 {
-    if (b->replies != NULL) {
-        arena_reset(b->replies);
-    }
-
     free(b->entries);
     memset(b, 0, sizeof(*b));
 }
@@ -102,13 +103,10 @@ queue_argv(struct queue *q, size_t n)
 }
 
 
-/*
- * The caller frees *out, which is set with RESULT_OK only; with an arena it
- * lies there.
- */
+/* The caller frees *out, which is set with RESULT_OK only. */
 static enum result
-queue_ask_into(struct queue *q, int argc, const char **argv, int64_t wait_us,
-    size_t max, struct arena *a, redisReply **out)
+queue_ask(struct queue *q, int argc, const char **argv, int64_t wait_us,
+    size_t max, redisReply **out)
 {
     redisReply   *reply = NULL;
     enum result   r;
@@ -121,8 +119,7 @@ queue_ask_into(struct queue *q, int argc, const char **argv, int64_t wait_us,
         return RESULT_UNAVAILABLE;
     }
 
-    r = a != NULL ? redis_read_arena(q->redis, wait_us, max, a, &reply)
-                  : redis_read(q->redis, wait_us, max, &reply);
+    r = redis_read(q->redis, wait_us, max, &reply);
     if (r != RESULT_OK) {
         return r;
     }
@@ -132,7 +129,7 @@ queue_ask_into(struct queue *q, int argc, const char **argv, int64_t wait_us,
     if (r == RESULT_OK) {
         *out = reply;
 
-    } else if (a == NULL) {
+    } else {
         freeReplyObject(reply);
     }
 
@@ -140,11 +137,32 @@ queue_ask_into(struct queue *q, int argc, const char **argv, int64_t wait_us,
 }
 
 
+/* The same for entries: the answer stays where it came, in q->answer. */
 static enum result
-queue_ask(struct queue *q, int argc, const char **argv, int64_t wait_us,
-    size_t max, redisReply **out)
+queue_ask_entries(struct queue *q, int argc, const char **argv,
+    int64_t wait_us, size_t max)
 {
-    return queue_ask_into(q, argc, argv, wait_us, max, NULL, out);
+    struct slice  text;
+    redisReply    error = { .type = REDIS_REPLY_ERROR };
+    char          line[256];
+    enum result   r;
+
+    if (redis_context(q->redis) == NULL
+        || !redis_append(q->redis, argc, argv, NULL))
+    {
+        return RESULT_UNAVAILABLE;
+    }
+
+    r = redis_read_resp(q->redis, wait_us, max, &q->answer);
+
+    if (r != RESULT_OK || q->answer.items[0].type != RESP_ERROR) {
+        return r;
+    }
+
+    text = resp_text(&q->answer, &q->answer.items[0]);
+    error.len = (size_t) snprintf(line, sizeof(line), "%.*s", SLICE_ARG(text));
+    error.str = line;
+    return redis_reply_result(q->redis, &error);
 }
 
 
@@ -180,19 +198,18 @@ queue_make_group(struct queue *q)
 }
 
 
-/* The same, with the group made when it was missing. */
+/* With the group made when it was missing. */
 static enum result
-queue_ask_group(struct queue *q, int argc, const char **argv, int64_t wait_us,
-    size_t max, struct arena *a, redisReply **out)
+queue_command(struct queue *q, int argc, const char **argv, int64_t wait_us,
+    size_t max, redisReply **out)
 {
     enum result  r;
 
-    r = queue_ask_into(q, argc, argv, wait_us, max, a, out);
+    r = queue_ask(q, argc, argv, wait_us, max, out);
 
     if (r == RESULT_NOT_FOUND) {
         r = queue_make_group(q);
-        r = r == RESULT_OK
-            ? queue_ask_into(q, argc, argv, wait_us, max, a, out) : r;
+        r = r == RESULT_OK ? queue_ask(q, argc, argv, wait_us, max, out) : r;
     }
 
     return r == RESULT_NOT_FOUND ? RESULT_UNAVAILABLE : r;
@@ -200,22 +217,20 @@ queue_ask_group(struct queue *q, int argc, const char **argv, int64_t wait_us,
 
 
 static enum result
-queue_command(struct queue *q, int argc, const char **argv, int64_t wait_us,
-    size_t max, redisReply **out)
-{
-    return queue_ask_group(q, argc, argv, wait_us, max, NULL, out);
-}
-
-
-/* The same for entries, which lie in the queue's memory. */
-static enum result
 queue_command_entries(struct queue *q, int argc, const char **argv,
-    int64_t wait_us, size_t max, redisReply **out)
+    int64_t wait_us, size_t max)
 {
-    arena_reset(&q->replies);
-    q->replies.cap = max < SIZE_MAX / QUEUE_OVERHEAD ? max * QUEUE_OVERHEAD
-                                                     : SIZE_MAX;
-    return queue_ask_group(q, argc, argv, wait_us, max, &q->replies, out);
+    enum result  r;
+
+    r = queue_ask_entries(q, argc, argv, wait_us, max);
+
+    if (r == RESULT_NOT_FOUND) {
+        r = queue_make_group(q);
+        r = r == RESULT_OK ? queue_ask_entries(q, argc, argv, wait_us, max)
+                           : r;
+    }
+
+    return r == RESULT_NOT_FOUND ? RESULT_UNAVAILABLE : r;
 }
 
 
@@ -248,67 +263,138 @@ queue_id(const redisReply *r, char id[QUEUE_ID])
 }
 
 
-/* [id, [name, value ..]] or [id, nil] */
-static bool
-queue_entry(const redisReply *r, struct queue_entry *e)
+/* What is next in the answer; NULL: nothing, or something else. */
+static const struct resp_item *
+queue_next(struct queue *q, size_t *at, enum resp_type type)
 {
-    const redisReply  *fields;
+    const struct resp_item  *i = &q->answer.items[*at];
 
-    if (!queue_is_array(r, 2) || !queue_id(r->element[0], e->id)) {
-        return false;
+    if (*at == q->answer.nitems || i->type != type) {
+        return NULL;
     }
 
-    e->bytes = 0;
-    e->fields = NULL;
-    fields = r->element[1];
+    (*at)++;
+    return i;
+}
 
-    if (fields->type == REDIS_REPLY_NIL) {
-        return true;
+
+/* The same for an array of N. */
+static bool
+queue_next_array(struct queue *q, size_t *at, uint32_t n)
+{
+    const struct resp_item  *i = queue_next(q, at, RESP_ARRAY);
+
+    return i != NULL && i->n == n;
+}
+
+
+/* Names and values behind those of the entries before. */
+static bool
+queue_fields(struct queue *q, size_t *at, struct slice *to,
+    struct queue_entry *e)
+{
+    const struct resp_item  *i, *array = queue_next(q, at, RESP_ARRAY);
+
+    if (array == NULL) {
+        return queue_next(q, at, RESP_NIL) != NULL;
     }
 
-    if (fields->type != REDIS_REPLY_ARRAY) {
-        return false;
-    }
+    e->fields = to;
+    e->nfields = array->n;
 
-    for (size_t i = 0; i < fields->elements; i++) {
-        if (fields->element[i]->type != REDIS_REPLY_STRING) {
+    for (size_t k = 0; k < e->nfields; k++) {
+        i = queue_next(q, at, RESP_STRING);
+        if (i == NULL) {
             return false;
         }
 
-        e->bytes += (size_t) fields->element[i]->len;
+        to[k] = resp_text(&q->answer, i);
+        e->bytes += i->n;
     }
 
-    e->fields = fields;
     return true;
 }
 
 
-/* Entries of an array, which lies in the queue's memory. */
-static enum result
-queue_entries(struct queue *q, const redisReply *array,
-    struct queue_batch *out)
+/* [id, [name, value ..]] or [id, nil] */
+static bool
+queue_entry(struct queue *q, size_t *at, struct slice *to,
+    struct queue_entry *e)
 {
-    out->replies = &q->replies;
-    out->n = 0;
-    out->bytes = 0;
-    out->entries = calloc(array->elements + 1, sizeof(*out->entries));
+    const struct resp_item  *i;
+    struct slice             id;
 
-    if (out->entries == NULL) {
+    if (!queue_next_array(q, at, 2)) {
+        return false;
+    }
+
+    i = queue_next(q, at, RESP_STRING);
+    id = i == NULL ? SLICE_NONE : resp_text(&q->answer, i);
+
+    if (id.n == 0 || id.n >= QUEUE_ID || memchr(id.p, '\0', id.n) != NULL) {
+        return false;
+    }
+
+    memcpy(e->id, id.p, id.n);
+    return queue_fields(q, at, to, e);
+}
+
+
+/* Room for the fields of every entry: each is an item. */
+static bool
+queue_fields_fit(struct queue *q)
+{
+    struct slice  *fields;
+    size_t         n = q->answer.nitems;
+
+    if (n > q->fields_room) {
+        fields = realloc(q->fields, n * sizeof(*fields));
+        if (fields == NULL) {
+            return false;
+        }
+
+        q->fields = fields;
+        q->fields_room = n;
+    }
+
+    return true;
+}
+
+
+/* The entries of the array that is next. */
+static enum result
+queue_entries(struct queue *q, size_t at, struct queue_batch *out)
+{
+    const struct resp_item  *array = queue_next(q, &at, RESP_ARRAY);
+    struct queue_entry      *e;
+    size_t                   nfields = 0;
+
+    if (array == NULL) {
+        return queue_lie(q, "a read of entries");
+    }
+
+    /* what it claims was counted: the answer is whole */
+    out->entries = calloc((size_t) array->n + 1, sizeof(*out->entries));
+
+    if (out->entries == NULL || !queue_fields_fit(q)) {
         queue_batch_cleanup(out);
         return RESULT_MEMORY;
     }
 
-    for (size_t i = 0; i < array->elements; i++) {
-        if (array->element[i]->type == REDIS_REPLY_NIL) {
+    for (size_t i = 0; i < array->n; i++) {
+        e = &out->entries[out->n];
+
+        if (queue_next(q, &at, RESP_NIL) != NULL) {
             continue;                      /* Redis 6: claimed, but deleted */
         }
 
-        if (!queue_entry(array->element[i], &out->entries[out->n])) {
+        if (!queue_entry(q, &at, q->fields + nfields, e)) {
             queue_batch_cleanup(out);
             return queue_lie(q, "a read of entries");
         }
 
-        out->bytes += out->entries[out->n].bytes;
+        nfields += e->nfields;
+        out->bytes += e->bytes;
         out->n++;
     }
 
@@ -324,30 +410,30 @@ queue_read(struct queue *q, unsigned count, size_t max,
     const char   *argv[] = { "XREADGROUP", "GROUP", q->config->capture_group,
                              q->consumer, "COUNT", number, "BLOCK", block,
                              "STREAMS", q->stream, ">" };
-    redisReply   *reply, *stream;
+    size_t        at = 0;
     enum result   r;
 
     memset(out, 0, sizeof(*out));
     (void) snprintf(number, sizeof(number), "%u", count);
     (void) snprintf(block, sizeof(block), "%d", QUEUE_BLOCK_MS);
 
-    r = queue_command_entries(q, 11, argv, QUEUE_BLOCK_MS * 1000, max,
-        &reply);
+    r = queue_command_entries(q, 11, argv, QUEUE_BLOCK_MS * 1000, max);
     if (r != RESULT_OK) {
         return r;
     }
 
-    if (reply->type == REDIS_REPLY_NIL) {
+    if (queue_next(q, &at, RESP_NIL) != NULL) {
         return RESULT_AGAIN;
     }
 
-    stream = queue_is_array(reply, 1) ? reply->element[0] : NULL;
-
-    if (!queue_is_array(stream, 2) || !queue_is_array(stream->element[1], 0)) {
+    /* [[stream, [entry ..]]] */
+    if (!queue_next_array(q, &at, 1) || !queue_next_array(q, &at, 2)
+        || queue_next(q, &at, RESP_STRING) == NULL)
+    {
         return queue_lie(q, "XREADGROUP");
     }
 
-    r = queue_entries(q, stream->element[1], out);
+    r = queue_entries(q, at, out);
 
     if (r == RESULT_OK && out->n == 0) {
         queue_batch_cleanup(out);
@@ -455,7 +541,6 @@ queue_claim(struct queue *q, const struct queue_pending *list, size_t n,
 {
     char          idle[24];
     const char  **argv;
-    redisReply   *reply;
     enum result   r;
 
     memset(out, 0, sizeof(*out));
@@ -476,16 +561,8 @@ queue_claim(struct queue *q, const struct queue_pending *list, size_t n,
         argv[5 + i] = list[i].id;
     }
 
-    r = queue_command_entries(q, (int) n + 5, argv, 0, max, &reply);
-    if (r != RESULT_OK) {
-        return r;
-    }
-
-    if (!queue_is_array(reply, 0)) {
-        return queue_lie(q, "XCLAIM");
-    }
-
-    r = queue_entries(q, reply, out);
+    r = queue_command_entries(q, (int) n + 5, argv, 0, max);
+    r = r == RESULT_OK ? queue_entries(q, 0, out) : r;
 
     if (r == RESULT_OK) {
         queue_count_deliveries(list, n, out);

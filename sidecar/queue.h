@@ -24,11 +24,12 @@ struct queue_pending {
 };
 
 struct queue_entry {
-    char               id[QUEUE_ID];
-    int64_t            deliveries;         /* before this one; 0 when new */
-    const redisReply  *fields;             /* array: name, value ..; or NULL:
-                                              no longer in the stream */
-    size_t             bytes;
+    char                 id[QUEUE_ID];
+    int64_t              deliveries;       /* before this one; 0 when new */
+    const struct slice  *fields;           /* name, value ..; or NULL: no
+                                              longer in the stream */
+    size_t               nfields;          /* names and values */
+    size_t               bytes;
 };
 
 /*
@@ -36,7 +37,6 @@ struct queue_entry {
  * queue_batch_cleanup.
  */
 struct queue_batch {
-    struct arena        *replies;
     struct queue_entry  *entries;
     size_t               n;
     size_t               bytes;

@@ -404,20 +404,19 @@ redis_flush(struct redis *r, int64_t deadline)
 }
 
 
-/* Waits for bytes and feeds them to the parser. */
+/* Until there are bytes; AGAIN: woken by something else. */
 static enum result
-redis_feed(struct redis *r, int64_t deadline, size_t *total, size_t max)
+redis_wait(struct redis *r, int64_t deadline)
 {
     struct pollfd  pfd = { .fd = r->ctx->fd, .events = POLLIN };
     int64_t        left;
-    ssize_t        n;
     int            rc;
 
     left = deadline - clock_mono_us();
     rc = left <= 0 ? 0 : poll(&pfd, 1, (int) (left / 1000) + 1);
 
     if (rc < 0 && errno == EINTR) {
-        return RESULT_OK;
+        return RESULT_AGAIN;
     }
 
     if (rc <= 0) {
@@ -425,25 +424,58 @@ redis_feed(struct redis *r, int64_t deadline, size_t *total, size_t max)
         return RESULT_UNAVAILABLE;
     }
 
-    n = read(r->ctx->fd, r->input, sizeof(r->input));
+    return RESULT_OK;
+}
+
+
+/* REDIS_READ bytes at most, by one call that does not wait for long. */
+static enum result
+redis_receive(struct redis *r, int64_t deadline, char *p, size_t *got)
+{
+    ssize_t      n;
+    enum result  result;
+
+    result = redis_wait(r, deadline);
+    if (result != RESULT_OK) {
+        return result;
+    }
+
+    n = read(r->ctx->fd, p, REDIS_READ);
 
     if (n <= 0) {
         if (n < 0 && (errno == EINTR || errno == EAGAIN)) {
-            return RESULT_OK;
+            return RESULT_AGAIN;
         }
 
         redis_fail(r, n == 0 ? "closed the connection" : strerror(errno));
         return RESULT_UNAVAILABLE;
     }
 
-    *total += (size_t) n;
+    *got = (size_t) n;
+    return RESULT_OK;
+}
+
+
+/* Waits for bytes and feeds them to the parser. */
+static enum result
+redis_feed(struct redis *r, int64_t deadline, size_t *total, size_t max)
+{
+    size_t       n;
+    enum result  result;
+
+    result = redis_receive(r, deadline, r->input, &n);
+    if (result != RESULT_OK) {
+        return result == RESULT_AGAIN ? RESULT_OK : result;
+    }
+
+    *total += n;
 
     if (*total > max) {
         redis_close(r);                    /* no fault of the server */
         return RESULT_TOO_BIG;
     }
 
-    if (redisReaderFeed(r->ctx->reader, r->input, (size_t) n) != REDIS_OK) {
+    if (redisReaderFeed(r->ctx->reader, r->input, n) != REDIS_OK) {
         redis_fail(r, "answer cannot be parsed");
         return RESULT_UNAVAILABLE;
     }
@@ -487,143 +519,77 @@ redis_read(struct redis *r, int64_t wait_us, size_t max, redisReply **out)
 }
 
 
-/* A large reply has a hundred thousand elements: malloc is half of its cost. */
-
-static redisReply *
-arena_reply(const redisReadTask *task, size_t more)
+/* Waits for bytes and takes them apart: AGAIN until the answer is whole. */
+static enum result
+redis_fill(struct redis *r, int64_t deadline, struct resp *into, size_t max)
 {
-    redisReply  *r, *parent;
+    char         *room;
+    size_t        n;
+    enum result   result;
 
-    r = arena_alloc(task->privdata, sizeof(*r) + more);
-    if (r == NULL) {
-        return NULL;
+    room = buf_room(&into->bytes, REDIS_READ);
+    if (room == NULL) {
+        redis_close(r);
+        return RESULT_MEMORY;
     }
 
-    memset(r, 0, sizeof(*r));
-    r->type = task->type;
-
-    if (task->parent != NULL) {
-        parent = task->parent->obj;
-        parent->element[task->idx] = r;
+    result = redis_receive(r, deadline, room, &n);
+    if (result != RESULT_OK) {
+        return result;
     }
 
-    return r;
+    into->bytes.n += n;
+
+    if (into->bytes.n > max) {
+        redis_close(r);                    /* no fault of the server */
+        return RESULT_TOO_BIG;
+    }
+
+    result = resp_parse(into);
+
+    /* one was asked, so nothing can stand behind it */
+    if (result == RESULT_INVALID
+        || (result == RESULT_OK && into->at != into->bytes.n))
+    {
+        redis_fail(r, "answer is no RESP");
+        return RESULT_UNAVAILABLE;
+    }
+
+    if (result == RESULT_MEMORY) {
+        redis_close(r);
+    }
+
+    return result;
 }
-
-
-static void *
-arena_reply_string(const redisReadTask *task, char *p, size_t n)
-{
-    redisReply  *r;
-
-    if (n > SIZE_MAX / 2) {
-        return NULL;
-    }
-
-    r = arena_reply(task, n + 1);
-    if (r != NULL) {
-        r->str = (char *) (r + 1);
-        r->len = n;
-        memcpy(r->str, p, n);
-        r->str[n] = '\0';
-    }
-
-    return r;
-}
-
-
-#if (HIREDIS_MAJOR >= 1)
-typedef size_t  arena_reply_count;
-#else
-typedef int     arena_reply_count;
-#endif
-
-static void *
-arena_reply_array(const redisReadTask *task, arena_reply_count elements)
-{
-    size_t       n = (size_t) elements;
-    redisReply  *r;
-
-    if (n > SIZE_MAX / 2 / sizeof(r->element[0])) {
-        return NULL;
-    }
-
-    r = arena_reply(task, n * sizeof(r->element[0]));
-    if (r != NULL) {
-        r->element = (redisReply **) (void *) (r + 1);
-        r->elements = n;
-        memset(r->element, 0, n * sizeof(r->element[0]));
-    }
-
-    return r;
-}
-
-
-static void *
-arena_reply_integer(const redisReadTask *task, long long value)
-{
-    redisReply  *r = arena_reply(task, 0);
-
-    if (r != NULL) {
-        r->integer = value;
-    }
-
-    return r;
-}
-
-
-static void *
-arena_reply_nil(const redisReadTask *task)
-{
-    redisReply  *r = arena_reply(task, 0);
-
-    if (r != NULL) {
-        r->type = REDIS_REPLY_NIL;         /* of an array, too: *-1 */
-    }
-
-    return r;
-}
-
-
-static void
-arena_reply_free(void *reply)
-{
-    (void) reply;                          /* with its arena */
-}
-
-
-static redisReplyObjectFunctions  arena_reply_functions = {
-    .createString = arena_reply_string,
-    .createArray = arena_reply_array,
-    .createInteger = arena_reply_integer,
-    .createNil = arena_reply_nil,
-    .freeObject = arena_reply_free,
-};
 
 
 enum result
-redis_read_arena(struct redis *r, int64_t wait_us, size_t max,
-    struct arena *a, redisReply **out)
+redis_read_resp(struct redis *r, int64_t wait_us, size_t max,
+    struct resp *into)
 {
-    redisReplyObjectFunctions  *usual;
-    enum result                 result;
-
-    *out = NULL;
+    int64_t      deadline;
+    enum result  result;
 
     if (r->ctx == NULL) {
         return RESULT_UNAVAILABLE;
     }
 
-    usual = r->ctx->reader->fn;
-    r->ctx->reader->fn = &arena_reply_functions;
-    r->ctx->reader->privdata = a;
-
-    result = redis_read(r, wait_us, max, out);
-
-    if (r->ctx != NULL) {
-        r->ctx->reader->fn = usual;
-        r->ctx->reader->privdata = NULL;
+    if (r->ctx->reader->pos < r->ctx->reader->len) {
+        redis_fail(r, "answers what was not asked");
+        return RESULT_UNAVAILABLE;
     }
+
+    resp_reset(into, max + REDIS_READ);
+    deadline = clock_mono_us() + r->config->redis_timeout_us + wait_us;
+    result = redis_flush(r, deadline);
+
+    if (result != RESULT_OK) {
+        return result;
+    }
+
+    do {
+        result = redis_fill(r, deadline, into, max);
+    } while (result == RESULT_AGAIN);
 
     return result;
 }

@@ -13,6 +13,7 @@
 
 #include "buf.h"
 #include "config.h"
+#include "resp.h"
 #include "result.h"
 
 struct redis;
@@ -55,11 +56,11 @@ must_check enum result redis_read(struct redis *r, int64_t wait_us, size_t max,
     redisReply **out);
 
 /*
- * The same with the reply and all its elements in the arena, which the caller
- * resets: freeReplyObject is not for them.
+ * The same for the answer to one command, taken apart where it lies, in *into,
+ * which the caller made by resp_init.  An error reply is an item of it.
  */
-must_check enum result redis_read_arena(struct redis *r, int64_t wait_us,
-    size_t max, struct arena *a, redisReply **out);
+must_check enum result redis_read_resp(struct redis *r, int64_t wait_us,
+    size_t max, struct resp *into);
 
 /* One command by argv, its reply freed by the caller; NULL after redis_fail. */
 redisReply *redis_argv(struct redis *r, int argc, const char **argv,

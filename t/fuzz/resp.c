@@ -1,7 +1,8 @@
 /*
- * Foreign bytes as the answers of a Redis, through a socket pair and the
- * exchange of a batch: it ends, in bounded memory, and never with more replies
- * than were asked for.
+ * Foreign bytes as the answers of a Redis.  In the module, through a socket
+ * pair and the exchange of a batch: it ends, in bounded memory, and never with
+ * more replies than were asked for.  In the sidecar, whole and byte by byte:
+ * the same items, each within the bytes.
  */
 
 #include <stdint.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "ngx_http_capture_redis.h"
+#include "resp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -99,9 +101,61 @@ exchange(const uint8_t *data, size_t size)
 }
 
 
+static void
+check_items(const struct resp *r)
+{
+    for (size_t i = 0; i < r->nitems; i++) {
+        if (r->items[i].type != RESP_ARRAY
+            && (r->items[i].at > r->at
+                || r->items[i].n > r->at - r->items[i].at))
+        {
+            abort();
+        }
+    }
+
+    if (r->at > r->bytes.n || r->nitems > r->at) {
+        abort();
+    }
+}
+
+
+static void
+take_apart(const char *p, size_t n)
+{
+    struct resp  whole, cut;
+    enum result  r, again = RESULT_AGAIN;
+
+    n = n < 65536 ? n : 65536;
+    resp_init(&whole, n);
+    resp_init(&cut, n);
+
+    (void) buf_add(&whole.bytes, p, n);
+    r = resp_parse(&whole);
+    check_items(&whole);
+
+    for (size_t i = 0; i < n && again == RESULT_AGAIN; i++) {
+        (void) buf_add(&cut.bytes, p + i, 1);
+        again = resp_parse(&cut);
+    }
+
+    check_items(&cut);
+
+    if (again != r || cut.nitems != whole.nitems || cut.at != whole.at
+        || (whole.nitems > 0 && memcmp(cut.items, whole.items,
+               whole.nitems * sizeof(whole.items[0])) != 0))
+    {
+        abort();
+    }
+
+    resp_cleanup(&whole);
+    resp_cleanup(&cut);
+}
+
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    take_apart((const char *) data, size);
     parse((const char *) data, size);
     exchange(data, size);
     return 0;
