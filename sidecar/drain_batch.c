@@ -19,6 +19,7 @@
 #include "deadletter.h"
 #include "log.h"
 #include "record.h"
+#include "record_digest.h"
 #include "replay.h"
 #include "tenant.h"
 
@@ -54,6 +55,7 @@ struct drain_work {
 
     struct arena          arena;
     struct record         record;
+    struct record_digest *digest;
     size_t                room;            /* of the four arrays */
     struct logdoc        *docs;
     enum store_insert    *outcome;
@@ -67,6 +69,7 @@ drain_work_create(struct drain_shared *d, struct redis *r, struct queue *q,
     struct drain_work **out)
 {
     struct drain_work  *w;
+    enum result         result;
 
     w = calloc(1, sizeof(*w));
     if (w == NULL) {
@@ -81,6 +84,12 @@ drain_work_create(struct drain_shared *d, struct redis *r, struct queue *q,
     aimd_init(&w->aimd, (unsigned) d->config->drain_batch);
     arena_init(&w->arena, 4 * drain_work_max(w));
     drain_work_beat(w);
+
+    result = record_digest_create(d->secret, &w->digest);
+    if (result != RESULT_OK) {
+        drain_work_destroy(w);
+        return result;
+    }
 
     *out = w;
     return RESULT_OK;
@@ -108,6 +117,7 @@ drain_work_destroy(struct drain_work *w)
 {
     if (w != NULL) {
         drain_work_free(w);
+        record_digest_destroy(w->digest);
         free(w);
     }
 }
@@ -402,6 +412,11 @@ drain_decode(struct drain_work *w, const struct queue_entry *e,
         item->reason, sizeof(item->reason));
 
     if (r == RESULT_OK) {
+        r = record_digest_make(w->digest, w->record.doc.id, e->fields,
+            e->nfields, w->record.doc.digest);
+    }
+
+    if (r == RESULT_OK) {
         r = tenant_assign(d->catalog, &w->record, d->retention_ok_us,
             d->retention_fail_us, &w->arena);
     }
@@ -420,6 +435,39 @@ drain_decode(struct drain_work *w, const struct queue_entry *e,
     item->fate = FATE_STORED;
     item->doc = *ndocs;
     logdoc_assign(&w->docs[(*ndocs)++], &w->record.doc);
+}
+
+
+/* A log that an older version stored has a digest of another kind. */
+static enum result
+drain_compare_before(struct drain_work *w, const struct queue_batch *b)
+{
+    size_t       doc;
+    enum result  r;
+
+    for (size_t i = 0; i < b->n; i++) {
+        doc = w->items[i].doc;
+
+        if (doc == SIZE_MAX || w->items[i].fate == FATE_LATER
+            || w->outcome[doc] != STORE_DIFFERENT)
+        {
+            continue;
+        }
+
+        r = record_digest_before(b->entries[i].fields, b->entries[i].nfields,
+            w->docs[doc].digest);
+        r = r == RESULT_OK ? drain_insert(w, b, doc, 1) : r;
+
+        if (r != RESULT_OK && w->shared->stop) {
+            return RESULT_UNAVAILABLE;
+        }
+
+        if (r != RESULT_OK) {
+            w->items[i].fate = FATE_LATER; /* asked again, and counted */
+        }
+    }
+
+    return RESULT_OK;
 }
 
 
@@ -601,6 +649,7 @@ drain_work_run(struct drain_work *w, const struct queue_batch *b)
     }
 
     r = drain_insert_all(w, b, ndocs);
+    r = r == RESULT_OK ? drain_compare_before(w, b) : r;
 
     if (r == RESULT_OK) {
         drain_judge(w, b);

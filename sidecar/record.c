@@ -5,12 +5,9 @@
 
 #include "record.h"
 
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <openssl/evp.h>
 
 #define RECORD_DAY_US  (INT64_C(86400) * 1000000)
 
@@ -561,78 +558,6 @@ record_outcome(struct logdoc *d)
 }
 
 
-/* Small pieces are gathered: a call of the library costs more than they do. */
-struct record_hash {
-    EVP_MD_CTX     *ctx;
-    unsigned char   gathered[1024];
-    size_t          n;
-    bool            ok;
-};
-
-static EVP_MD         *record_sha256;
-static pthread_once_t  record_once = PTHREAD_ONCE_INIT;
-
-
-/* Looking it up costs more than a record's hash; it is never given back. */
-static void
-record_fetch(void)
-{
-    record_sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-}
-
-
-static void
-record_hash_add(struct record_hash *h, const void *p, size_t n)
-{
-    if (n > sizeof(h->gathered) - h->n) {
-        h->ok = h->ok && EVP_DigestUpdate(h->ctx, h->gathered, h->n) == 1;
-        h->n = 0;
-    }
-
-    if (n > sizeof(h->gathered)) {
-        h->ok = h->ok && EVP_DigestUpdate(h->ctx, p, n) == 1;
-
-    } else if (n > 0) {
-        memcpy(h->gathered + h->n, p, n);
-        h->n += n;
-    }
-}
-
-
-/* Of names and values with their lengths, in the order that came. */
-static enum result
-record_digest(const struct slice *pairs, size_t n, uint8_t digest[16])
-{
-    struct record_hash  h;
-    uint8_t             full[EVP_MAX_MD_SIZE];
-    uint64_t            len;
-
-    (void) pthread_once(&record_once, record_fetch);
-
-    h.ctx = EVP_MD_CTX_new();
-    h.n = 0;
-    h.ok = h.ctx != NULL && record_sha256 != NULL
-           && EVP_DigestInit_ex(h.ctx, record_sha256, NULL) == 1;
-
-    for (size_t i = 0; i < n && h.ok; i++) {
-        len = pairs[i].n;
-        record_hash_add(&h, &len, sizeof(len));
-        record_hash_add(&h, pairs[i].p, pairs[i].n);
-    }
-
-    h.ok = h.ok && EVP_DigestUpdate(h.ctx, h.gathered, h.n) == 1
-           && EVP_DigestFinal_ex(h.ctx, full, NULL) == 1;
-    EVP_MD_CTX_free(h.ctx);
-
-    if (!h.ok) {
-        return RESULT_MEMORY;
-    }
-
-    memcpy(digest, full, 16);
-    return RESULT_OK;
-}
-
-
 static enum result
 record_read(struct record_reader *rd, const struct slice *pairs, size_t n)
 {
@@ -689,7 +614,6 @@ record_decode(const struct slice *pairs, size_t n, struct arena *a,
     r = r == RESULT_OK ? record_special(&rd) : r;
     r = r == RESULT_OK ? record_time(&rd) : r;
     r = r == RESULT_OK ? record_label(&rd) : r;
-    r = r == RESULT_OK ? record_digest(pairs, n, out->doc.digest) : r;
 
     if (r == RESULT_OK) {
         record_claim(out);

@@ -34,7 +34,8 @@ static const char *const  secret_info[SECRET_USES] = {
     [SECRET_SEAL]    = "integrationd seal 1",
     [SECRET_CURSOR]  = "integrationd cursor 1",
     [SECRET_SESSION] = "integrationd session 1",
-    [SECRET_REPLAY]  = "integrationd replay 1"
+    [SECRET_REPLAY]  = "integrationd replay 1",
+    [SECRET_RECORD]  = "integrationd record 1"
 };
 
 

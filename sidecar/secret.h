@@ -15,7 +15,7 @@
 struct secret;
 
 enum secret_use { SECRET_PEPPER, SECRET_SEAL, SECRET_CURSOR, SECRET_SESSION,
-                  SECRET_REPLAY, SECRET_USES };
+                  SECRET_REPLAY, SECRET_RECORD, SECRET_USES };
 
 /* Reads PATH; CREATE makes it (0400) when missing.  Refuses other modes. */
 must_check enum result secret_load(const char *path, int create,

@@ -110,6 +110,22 @@ log_of({ @record }->{id});
 my @same = grep { $_->{_id} eq { @record }->{id} } $d->logs($key);
 is(scalar @same, 1, 'sent three times, stored once');
 
+# nor is one that an older version stored, with half a SHA-256 for a digest
+my $half = substr sha256_hex(join '', map { pack('Q<', length) . $_ } @record),
+    0, 32;
+my $uid = { @record }->{id} =~ tr/-//dr;
+my ($file) = $d->store =~ /^sqlite:(.*)/;
+my ($met, $dead) = map { $d->counter($_) } qw(drain_same drain_dead);
+my $set = `sqlite3 -cmd '.timeout 5000' '$file' "UPDATE detail SET data=
+    CAST(x'$half'||substr(data,17) AS BLOB) WHERE id=(SELECT id FROM
+    integration_directory WHERE uid=x'$uid'); SELECT changes()"`;
+is($set, "1\n", 'the digest is an old one');
+$redis->call('XADD', 'idash:capture', '*', @record);
+wait_for(sub { $d->counter('drain_same') > $met
+    || $d->counter('drain_dead') > $dead });
+is($d->counter('drain_same'), $met + 1, 'which is the same log');
+is($d->counter('drain_dead'), $dead, 'and no dead letter');
+
 # what is acknowledged goes; what another group needs stays
 wait_for(sub { $redis->call('XLEN', 'idash:capture') == 0 });
 is($redis->call('XLEN', 'idash:capture'), 0, 'the stream is trimmed');

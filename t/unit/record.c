@@ -388,22 +388,6 @@ test_text(void **state)
 
 
 static void
-test_digest(void **state)
-{
-    uint8_t  first[16];
-
-    (void) state;
-    assert_int_equal(decode(), RESULT_OK);
-    memcpy(first, rec.doc.digest, 16);
-    assert_int_equal(decode(), RESULT_OK);
-    assert_memory_equal(first, rec.doc.digest, 16);
-    set("status", "201");
-    assert_int_equal(decode(), RESULT_OK);
-    assert_memory_not_equal(first, rec.doc.digest, 16);
-}
-
-
-static void
 test_memory(void **state)
 {
     (void) state;
@@ -423,7 +407,6 @@ main(void)
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pairs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_text, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_digest, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
     };
 
