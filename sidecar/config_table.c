@@ -94,8 +94,8 @@ const struct config_key  config_keys[] = {
       "256", false, NULL, "Deliveries that are being sent at once, at most." },
     { "dispatch_lease", CONFIG_TIME, AT(dispatch_lease_us), 1 * SECOND,
       60 * MINUTE, "90s", false, NULL,
-      "How long a dispatcher owns a delivery; longer than any HTTP send may "
-      "take, while HL7 ones renew it." },
+      "How long a dispatcher owns a delivery before another may take it over; "
+      "while it is being sent, the lease is renewed." },
     { "dispatch_reconcile", CONFIG_TIME, AT(dispatch_reconcile_us),
       100 * MS, 60 * MINUTE, "60s", false, NULL,
       "How often the queue of due deliveries is compared with the store." },

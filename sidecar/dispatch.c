@@ -113,6 +113,7 @@ dispatch_done(struct dispatch *d, struct delivery *x)
     x->next = NULL;
 
     pthread_mutex_lock(&d->lock);
+    dispatch_disown(x);
     *d->done_tail = x;
     d->done_tail = &x->next;
     (void) pthread_cond_signal(&d->work);
@@ -135,7 +136,6 @@ dispatch_submit(struct delivery *x)
     x->send->owner = x;
 
     if (x->integration->transport == INTEGRATION_MLLP) {
-        dispatch_long_add(x);
         transport_mllp.submit(x->d->mllp, x->send);
     } else {
         transport_http.submit(x->d->http, x->send);
@@ -183,10 +183,6 @@ on_sent(void *arg, struct send *s)
     struct limiter_end    end = { 0 };
     struct limiter_next   next;
     struct limiter_wait  *w;
-
-    if (x->integration->transport == INTEGRATION_MLLP) {
-        dispatch_long_remove(x);
-    }
 
     end.ok = s->outcome.kind == OUTCOME_DELIVERED
              || s->outcome.kind == OUTCOME_COMMITTED;
@@ -505,6 +501,7 @@ threads_join(struct dispatch *d)
         give_back_list(limiter_flush(d->limits), dispatch_now(d));
     }
 
+    dispatch_renew_last(d);
     transports_stop(d);
 
     pthread_mutex_lock(&d->lock);

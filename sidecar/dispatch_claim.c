@@ -151,6 +151,8 @@ deliver(struct delivery *x, int64_t now_us)
         return;
     }
 
+    dispatch_own(x);
+
     switch (limiter_enter(d->limits, d->claim_redis, x->integration, &x->wait,
         room, room - dispatch_reserve(d), now_us, dispatch_random(), &until))
     {

@@ -111,6 +111,8 @@ walk(struct keeper *k, int64_t before_us,
             memcpy(after_id, page[n - 1].id, UUID_BYTES);
             r = each(k, page, n);
         }
+
+        dispatch_renew(k->d);              /* a long walk starves no lease */
     } while (r == RESULT_OK && n == PAGE && !dispatch_stops(k->d));
 
     arena_cleanup(&a);

@@ -29,7 +29,8 @@ struct delivery {
     const struct integration  *integration;
     struct integration        *direct;     /* made for this one, or NULL */
     struct send               *send;       /* NULL: nothing was sent */
-    struct delivery           *long_next, *long_prev;    /* of dispatch.longs */
+    struct delivery           *own_next, *own_prev;      /* of dispatch.owned */
+    bool                       owned;      /* it is in that list */
     int64_t                    renew_us;   /* its lease, monotonic */
     /* nothing was sent: what to do with it */
     bool                       give_back;  /* due again at back_us */
@@ -61,7 +62,7 @@ struct dispatch {
     pthread_cond_t        listen;          /* the listener's */
     struct delivery      *done, **done_tail;
     struct delivery      *handed, **handed_tail;     /* to the claimer */
-    struct delivery      *longs;           /* sent by MLLP, to be renewed */
+    struct delivery      *owned;           /* sent or waiting for a slot */
     bool                  idle;            /* nothing due was left behind */
     bool                  starved;         /* the claimer waits for room */
     int64_t               in_flight;       /* claimed and not yet settled */
@@ -94,11 +95,14 @@ void dispatch_give_back(struct delivery *x, int64_t at_us);
 /* To its transport; it is counted in flight. */
 void dispatch_submit(struct delivery *x);
 
-/* What is sent for longer than a part of its lease keeps it: an HL7 receiver
- * may take minutes, and strict order forbids another attempt beside it. */
-void dispatch_long_add(struct delivery *x);
-void dispatch_long_remove(struct delivery *x);
+/* What waits for a slot or is sent for longer than a part of its lease keeps
+ * it: another attempt beside it would be one too many.  From here on, until
+ * dispatch_done. */
+void dispatch_own(struct delivery *x);
+void dispatch_disown(struct delivery *x);  /* lock held */
 void dispatch_renew(struct dispatch *d);
+/* Nobody renews while we stop: once, for as long as that may take. */
+void dispatch_renew_last(struct dispatch *d);
 int64_t dispatch_renew_tick(const struct dispatch *d);
 
 /* How many more fit, lock held; and what is kept of it for destinations that

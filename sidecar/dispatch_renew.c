@@ -1,6 +1,8 @@
 /*
- * Leases of what is sent for long.  The transport's deadlines end a send, so
- * none is renewed for ever; what fails here only lets another try begin.
+ * Leases of what takes long: an HL7 receiver may answer after minutes, a lease
+ * may be shorter than an HTTP timeout.  Deadlines of the transports and of the
+ * limiter end all of it, so none is renewed for ever; what fails here only lets
+ * another try begin.
  */
 
 #include "dispatch_private.h"
@@ -13,11 +15,6 @@
 
 #define RENEWALS  4                        /* in the time of one lease */
 
-struct renewal {
-    uint8_t  id[UUID_BYTES];
-    int64_t  token;
-};
-
 
 int64_t
 dispatch_renew_tick(const struct dispatch *d)
@@ -27,71 +24,77 @@ dispatch_renew_tick(const struct dispatch *d)
 
 
 void
-dispatch_long_add(struct delivery *x)
+dispatch_own(struct delivery *x)
 {
     struct dispatch  *d = x->d;
 
     pthread_mutex_lock(&d->lock);
+    x->owned = true;
     x->renew_us = clock_mono_us();
-    x->long_prev = NULL;
-    x->long_next = d->longs;
+    x->own_prev = NULL;
+    x->own_next = d->owned;
 
-    if (d->longs != NULL) {
-        d->longs->long_prev = x;
+    if (d->owned != NULL) {
+        d->owned->own_prev = x;
     }
 
-    d->longs = x;
+    d->owned = x;
     pthread_mutex_unlock(&d->lock);
 }
 
 
 void
-dispatch_long_remove(struct delivery *x)
+dispatch_disown(struct delivery *x)
 {
-    struct dispatch  *d = x->d;
-
-    pthread_mutex_lock(&d->lock);
-
-    if (x->long_next != NULL) {
-        x->long_next->long_prev = x->long_prev;
+    if (!x->owned) {
+        return;
     }
 
-    if (x->long_prev != NULL) {
-        x->long_prev->long_next = x->long_next;
-
-    } else if (d->longs == x) {
-        d->longs = x->long_next;
+    if (x->own_next != NULL) {
+        x->own_next->own_prev = x->own_prev;
     }
 
-    x->long_next = x->long_prev = NULL;
-    pthread_mutex_unlock(&d->lock);
+    if (x->own_prev != NULL) {
+        x->own_prev->own_next = x->own_next;
+    } else {
+        x->d->owned = x->own_next;
+    }
+
+    x->owned = false;
 }
 
 
-/* Those whose time has come, as copies: they may end meanwhile. */
-static struct renewal *
-renewals_take(struct dispatch *d, size_t *n)
+static void
+lease_fill(struct store_lease *l, const struct delivery *x)
 {
-    struct renewal   *list = NULL;
-    struct delivery  *x;
-    int64_t           now = clock_mono_us(), due;
-    size_t            all = 0;
+    memcpy(l->id, x->doc.id, UUID_BYTES);
+    l->token = x->doc.token;
+    l->batched = x->members != NULL
+                 && uuid_parse(x->doc.batch_id, l->id) == RESULT_OK;
+}
+
+
+/* Those renewed before DUE, as copies: they may end meanwhile. */
+static struct store_lease *
+leases_take(struct dispatch *d, int64_t due, size_t *n)
+{
+    struct store_lease  *list;
+    struct delivery     *x;
+    int64_t              now = clock_mono_us();
+    size_t               all = 0;
 
     *n = 0;
-    due = now - dispatch_renew_tick(d);
-
     pthread_mutex_lock(&d->lock);
 
-    for (x = d->longs; x != NULL; x = x->long_next) {
+    for (x = d->owned; x != NULL; x = x->own_next) {
         all += x->renew_us <= due;
     }
 
     list = all == 0 ? NULL : malloc(all * sizeof(*list));
 
-    for (x = d->longs; list != NULL && x != NULL; x = x->long_next) {
+    for (x = d->owned; list != NULL && x != NULL; x = x->own_next) {
         if (x->renew_us <= due) {
-            memcpy(list[*n].id, x->doc.id, UUID_BYTES);
-            list[(*n)++].token = x->doc.token;
+            lease_fill(&list[(*n)++], x);
             x->renew_us = now;
         }
     }
@@ -101,27 +104,41 @@ renewals_take(struct dispatch *d, size_t *n)
 }
 
 
-void
-dispatch_renew(struct dispatch *d)
+static void
+renew(struct dispatch *d, int64_t due, int64_t lease_us)
 {
-    struct renewal  *list;
-    int64_t          until;
-    size_t           n;
-    enum result      r = RESULT_OK;
+    struct store_lease  *list;
+    size_t               n;
+    enum result          r = RESULT_OK;
 
-    list = renewals_take(d, &n);
-    until = dispatch_now(d) + d->config->dispatch_lease_us;
+    list = leases_take(d, due, &n);
 
-    for (size_t i = 0; i < n; i++) {
-        r = store_renew(d->store, list[i].id, list[i].token, until);
+    if (n > 0) {
+        r = store_renew(d->store, list, n, dispatch_now(d) + lease_us, NULL);
+    }
 
-        if (r != RESULT_OK && r != RESULT_CONFLICT) {
-            log_rate(LOG_WARN, "dispatch", "leases of what is being sent "
-                "cannot be renewed: %s; it may be sent again",
-                result_text(r));
-            break;
-        }
+    if (r != RESULT_OK) {
+        log_rate(LOG_WARN, "dispatch", "leases of what is being sent cannot "
+            "be renewed: %s; it may be sent again", result_text(r));
     }
 
     free(list);
+}
+
+
+void
+dispatch_renew(struct dispatch *d)
+{
+    renew(d, clock_mono_us() - dispatch_renew_tick(d),
+        d->config->dispatch_lease_us);
+}
+
+
+void
+dispatch_renew_last(struct dispatch *d)
+{
+    if (d->config->shutdown_timeout_us > d->config->dispatch_lease_us / 2) {
+        renew(d, INT64_MAX, d->config->shutdown_timeout_us
+            + d->config->dispatch_lease_us);
+    }
 }

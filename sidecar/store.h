@@ -122,12 +122,21 @@ must_check enum result store_claim(struct store *s, int64_t now_us,
     int64_t lease_until_us, struct arena *a, struct store_claim *claims,
     size_t n);
 
+/* A claimed log, or the batch that it was claimed with as a whole. */
+struct store_lease {
+    uint8_t  id[UUID_BYTES];               /* of the batch, if batched */
+    int64_t  token;                        /* that the claim gave */
+    bool     batched;
+};
+
 /*
- * The owner of the claim that gave TOKEN goes on owning a log that is in no
- * batch.  RESULT_CONFLICT: it does not own it any more.
+ * Whoever made these claims goes on owning what they still own until
+ * LEASE_UNTIL; *KEPT: how many of them (NULL: not asked).  The others, which
+ * have ended or are another's by now, stay as they are.
  */
 must_check enum result store_renew(struct store *s,
-    const uint8_t id[UUID_BYTES], int64_t token, int64_t lease_until_us);
+    const struct store_lease *leases, size_t n, int64_t lease_until_us,
+    size_t *kept);
 
 struct store_finish {
     uint8_t             id[UUID_BYTES];

@@ -384,6 +384,45 @@ out:
 }
 
 
+/* The batch first: who claims looks there.  Not when an outcome is being
+ * written: its "claim" goes with it, and the token alone stays. */
+enum result
+mongo_batch_renew(struct mongo_store *m, const struct store_lease *l,
+    int64_t until_us, bool *kept)
+{
+    struct arena         a;
+    struct mongo_batch   b = { .a = &a };
+    bson_t              *query, *update;
+    char                 text[UUID_TEXT + 1];
+    int64_t              matched = 0;
+    enum result          r;
+
+    arena_init(&a, MONGO_BATCH_ARENA);
+    uuid_text(l->id, text);
+    b.id = slice_of(text);
+    query = BCON_NEW("_id", BCON_UTF8(text), "token", BCON_INT64(l->token),
+        "claim", "{", "$exists", BCON_BOOL(true), "}",
+        "outcome", "{", "$exists", BCON_BOOL(false), "}");
+    update = BCON_NEW("$set", "{", "due_us", BCON_INT64(until_us), "}");
+    r = mongo_change(m, MONGO_BATCHES, query, update, 0, &matched);
+    *kept = r == RESULT_OK && matched > 0;
+    r = *kept ? mongo_batch_read(m, &b) : r;
+
+    if (r == RESULT_OK && b.found) {
+        query = BCON_NEW("lane", BCON_UTF8(b.lane.p), "batch_id",
+            BCON_UTF8(text), "token", BCON_INT64(l->token),
+            "lease_until_us", "{", "$gt", BCON_INT64(0), "}");
+        update = BCON_NEW("$set", "{", "lease_until_us", BCON_INT64(until_us),
+            "due_us", BCON_INT64(until_us), "}");
+        r = mongo_change(m, MONGO_LOGS, query, update, MONGO_MANY, NULL);
+    }
+
+    mongo_batch_clear(&b);
+    arena_cleanup(&a);
+    return r;
+}
+
+
 enum result
 mongo_batch_note(struct mongo_store *m, struct slice batch,
     const struct store_finish *f, bool *late)

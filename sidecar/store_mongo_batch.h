@@ -39,6 +39,10 @@ must_check enum result mongo_batch_claim(struct mongo_store *m,
     int64_t now_us, int64_t lease_us, struct arena *a,
     struct store_claim *claim, struct mongo_batch_rest *rest);
 
+/* Who claimed the batch goes on owning it; *KEPT: it was still his. */
+must_check enum result mongo_batch_renew(struct mongo_store *m,
+    const struct store_lease *l, int64_t until_us, bool *kept);
+
 /* Keeps the outcome F with the batch before any member has it. */
 must_check enum result mongo_batch_note(struct mongo_store *m,
     struct slice batch, const struct store_finish *f, bool *late);

@@ -50,26 +50,43 @@ move_read(const bson_t *doc, void *data)
 }
 
 
-enum result
-mongo_renew(struct store *s, const uint8_t id[UUID_BYTES], int64_t token,
-    int64_t lease_until_us)
+static enum result
+renew_log(struct mongo_store *m, const struct store_lease *l,
+    int64_t until_us, bool *kept)
 {
-    struct mongo_store  *m = (struct mongo_store *) s;
-    bson_t              *query, *update;
-    char                 text[UUID_TEXT + 1];
-    int64_t              matched = 0;
-    enum result          r;
+    bson_t       *query, *update;
+    char          text[UUID_TEXT + 1];
+    int64_t       matched = 0;
+    enum result   r;
 
-    uuid_text(id, text);
-    query = BCON_NEW("_id", BCON_UTF8(text), "token", BCON_INT64(token),
+    uuid_text(l->id, text);
+    query = BCON_NEW("_id", BCON_UTF8(text), "token", BCON_INT64(l->token),
         "lease_until_us", "{", "$gt", BCON_INT64(0), "}",
         "batch_id", "{", "$exists", BCON_BOOL(false), "}");
-    update = BCON_NEW("$set", "{", "lease_until_us",
-        BCON_INT64(lease_until_us), "due_us", BCON_INT64(lease_until_us), "}");
-    r = mongo_update(m, MONGO_LOGS, query, update, 0, &matched);
-    bson_destroy(query);
-    bson_destroy(update);
-    return r == RESULT_OK && matched == 0 ? RESULT_CONFLICT : r;
+    update = BCON_NEW("$set", "{", "lease_until_us", BCON_INT64(until_us),
+        "due_us", BCON_INT64(until_us), "}");
+    r = mongo_change(m, MONGO_LOGS, query, update, 0, &matched);
+    *kept = r == RESULT_OK && matched > 0;
+    return r;
+}
+
+
+enum result
+mongo_renew(struct store *s, const struct store_lease *leases, size_t n,
+    int64_t lease_until_us, size_t *kept)
+{
+    struct mongo_store  *m = (struct mongo_store *) s;
+    bool                 mine = false;
+    enum result          r = RESULT_OK;
+
+    for (size_t i = 0; i < n && r == RESULT_OK; i++) {
+        r = leases[i].batched
+                ? mongo_batch_renew(m, &leases[i], lease_until_us, &mine)
+                : renew_log(m, &leases[i], lease_until_us, &mine);
+        *kept += mine;
+    }
+
+    return r;
 }
 
 

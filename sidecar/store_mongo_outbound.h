@@ -8,8 +8,8 @@
 enum result mongo_claim(struct store *s, int64_t now_us,
     int64_t lease_until_us, struct arena *a, struct store_claim *claims,
     size_t n);
-enum result mongo_renew(struct store *s, const uint8_t id[UUID_BYTES],
-    int64_t token, int64_t lease_until_us);
+enum result mongo_renew(struct store *s, const struct store_lease *leases,
+    size_t n, int64_t lease_until_us, size_t *kept);
 enum result mongo_finish(struct store *s, struct store_finish *f, size_t n);
 enum result mongo_move(struct store *s, const struct scope *sc,
     const uint8_t id[UUID_BYTES], enum store_move move, int64_t at_us,

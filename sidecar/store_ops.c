@@ -200,12 +200,16 @@ store_batch_close(struct store *s, struct store_batch *b)
 
 
 enum result
-store_renew(struct store *s, const uint8_t id[UUID_BYTES], int64_t token,
-    int64_t lease_until_us)
+store_renew(struct store *s, const struct store_lease *leases, size_t n,
+    int64_t lease_until_us, size_t *kept)
 {
+    size_t  mine = 0;
+
+    kept = kept == NULL ? &mine : kept;
+    *kept = 0;
     return s->ops->renew == NULL
                ? RESULT_INVALID
-               : s->ops->renew(s, id, token, lease_until_us);
+               : s->ops->renew(s, leases, n, lease_until_us, kept);
 }
 
 

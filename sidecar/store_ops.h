@@ -36,8 +36,8 @@ struct store_ops {
     enum result (*claim)(struct store *s, int64_t now_us,
         int64_t lease_until_us, struct arena *a, struct store_claim *claims,
         size_t n);
-    enum result (*renew)(struct store *s, const uint8_t id[UUID_BYTES],
-        int64_t token, int64_t lease_until_us);
+    enum result (*renew)(struct store *s, const struct store_lease *leases,
+        size_t n, int64_t lease_until_us, size_t *kept);
     enum result (*finish)(struct store *s, struct store_finish *f, size_t n);
     enum result (*move)(struct store *s, const struct scope *sc,
         const uint8_t id[UUID_BYTES], enum store_move move, int64_t at_us,

@@ -58,7 +58,7 @@ enum sqlite_stmt {
     SQL_HEAT_ADD, SQL_HEAT_UNDONE, SQL_HEAT_TODO,
     SQL_COUNTER_ADD,
     SQL_DELIVERY_READ, SQL_DELIVERY_INSERT, SQL_DELIVERY_CLAIM,
-    SQL_DELIVERY_RENEW,
+    SQL_DELIVERY_RENEW, SQL_BATCH_RENEW,
     SQL_DELIVERY_MOVE, SQL_DELIVERY_DELETE, SQL_DELIVERY_HOLD,
     SQL_LANE_FIRST, SQL_LANE_WAITING, SQL_LANE_TAKE, SQL_LANE_TAKE_OVER,
     SQL_BATCH_CLAIM, SQL_BATCH_ATTEMPT, SQL_BATCH_LET_GO,
@@ -270,8 +270,8 @@ must_check enum result sqlite_delivery_insert(struct sqlite_conn *c,
 enum result sqlite_claim(struct store *s, int64_t now_us,
     int64_t lease_until_us, struct arena *a, struct store_claim *claims,
     size_t n);
-enum result sqlite_renew(struct store *s, const uint8_t id[UUID_BYTES],
-    int64_t token, int64_t lease_until_us);
+enum result sqlite_renew(struct store *s, const struct store_lease *leases,
+    size_t n, int64_t lease_until_us, size_t *kept);
 enum result sqlite_finish(struct store *s, struct store_finish *f, size_t n);
 enum result sqlite_move(struct store *s, const struct scope *sc,
     const uint8_t id[UUID_BYTES], enum store_move move, int64_t at_us,

@@ -163,39 +163,50 @@ claim_take(struct sqlite_conn *c, const struct claim_job *job,
 
 
 struct renew_job {
-    const uint8_t  *id;
-    int64_t         token, lease_us;
+    const struct store_lease  *leases;
+    size_t                     n, kept;
+    int64_t                    until_us;
 };
 
 
 static enum result
 renew_run(struct sqlite_conn *c, void *arg)
 {
-    const struct renew_job  *job = arg;
-    sqlite3_stmt            *st;
-    int                      rc;
+    struct renew_job  *job = arg;
+    sqlite3_stmt      *st;
+    int                rc = SQLITE_DONE;
 
-    st = sqlite_stmt_get(c, SQL_DELIVERY_RENEW, &rc);
+    job->kept = 0;
 
-    if (st != NULL) {
-        sqlite_bind_blob(st, 1, job->id, UUID_BYTES);
-        sqlite3_bind_int64(st, 2, job->token);
-        sqlite3_bind_int64(st, 3, job->lease_us);
-        rc = sqlite_stmt_done(st);
+    for (size_t i = 0; i < job->n && rc == SQLITE_DONE; i++) {
+        const struct store_lease  *l = &job->leases[i];
+
+        st = sqlite_stmt_get(c, l->batched ? SQL_BATCH_RENEW
+                                           : SQL_DELIVERY_RENEW, &rc);
+
+        if (st != NULL) {
+            sqlite_bind_blob(st, 1, l->id, UUID_BYTES);
+            sqlite3_bind_int64(st, 2, l->token);
+            sqlite3_bind_int64(st, 3, job->until_us);
+            rc = sqlite_stmt_done(st);
+            job->kept += rc == SQLITE_DONE && sqlite3_changes(c->db) > 0;
+        }
     }
 
-    return rc == SQLITE_DONE && sqlite3_changes(c->db) == 0
-               ? RESULT_CONFLICT : sqlite_result(c, rc, "renewal");
+    return sqlite_result(c, rc, "renewal");
 }
 
 
 enum result
-sqlite_renew(struct store *base, const uint8_t id[UUID_BYTES], int64_t token,
-    int64_t lease_until_us)
+sqlite_renew(struct store *base, const struct store_lease *leases, size_t n,
+    int64_t lease_until_us, size_t *kept)
 {
-    struct renew_job  job = { id, token, lease_until_us };
+    struct renew_job  job = { leases, n, 0, lease_until_us };
+    enum result       r;
 
-    return sqlite_write((struct store_sqlite *) base, renew_run, &job);
+    r = sqlite_write((struct store_sqlite *) base, renew_run, &job);
+    *kept = job.kept;
+    return r;
 }
 
 

@@ -171,6 +171,8 @@ const char *const  sqlite_stmt_text[SQL_STMT_COUNT] = {
         "UPDATE delivery SET due=?2,leased=?2,token=token+1 WHERE uid=?1",
     [SQL_DELIVERY_RENEW] = "UPDATE delivery SET due=?3,leased=?3"
         " WHERE uid=?1 AND token=?2 AND leased>0 AND batch IS NULL",
+    [SQL_BATCH_RENEW] = "UPDATE delivery SET due=?3,leased=?3"
+        " WHERE batch=?1 AND token=?2 AND leased>0",
     [SQL_DELIVERY_HOLD] = "UPDATE delivery SET due=?2,leased=0,held=1"
         " WHERE uid=?1",
     [SQL_LANE_FIRST] = "SELECT uid,due,priority,held,batch FROM delivery"

@@ -478,35 +478,68 @@ test_a_late_outcome_changes_nothing(void **state)
 }
 
 
+/* How many of these N the owner still has. */
+static size_t
+renew(struct world *w, const struct store_lease *l, size_t n, int64_t until_us)
+{
+    size_t  kept = 99;
+
+    assert_int_equal(store_renew(w->s, l, n, until_us, &kept), RESULT_OK);
+    return kept;
+}
+
+
+static struct store_lease
+lease_of(const struct store_claim *c)
+{
+    struct store_lease  l = { .token = c->doc.token };
+
+    memcpy(l.id, c->id, UUID_BYTES);
+
+    if (c->doc.batch_id.n > 0) {
+        l.batched = true;
+        assert_int_equal(uuid_parse(c->doc.batch_id, l.id), RESULT_OK);
+    }
+
+    return l;
+}
+
+
 /* Who sends for long keeps what he has; who was late for that does not. */
 static void
 test_a_lease_is_renewed_by_its_owner(void **state)
 {
     struct world        *w = *state;
-    struct logdoc       *d = deliveries(w, 1);
+    struct logdoc       *d = deliveries(w, 2);
     struct log_attempt   t;
-    struct store_claim   c = claim_now(w, &d[0]), second;
+    struct store_claim   c = claim_now(w, &d[0]), other = claim_now(w, &d[1]),
+                         second;
+    struct store_lease   l[2];
     int64_t              old = w->now_us + 90 * SECOND;
 
-    assert_int_equal(store_renew(w->s, d[0].id, c.doc.token,
-        old + 90 * SECOND), RESULT_OK);
+    l[0] = lease_of(&c);
+    l[1] = lease_of(&other);
+    assert_int_equal(renew(w, l, 2, old + 90 * SECOND), 2);
     second = claim_at(w, d[0].id, old + SECOND, old + 200 * SECOND);
     assert_false(second.claimed);
     assert_int_equal(second.due_us, old + 90 * SECOND);
+    assert_false(claim_at(w, d[1].id, old + SECOND, old + 200 * SECOND)
+        .claimed);
     assert_int_equal(log_of(w, d[0].id).attempts, 1);
 
     second = claim_at(w, d[0].id, old + 91 * SECOND, old + 200 * SECOND);
     assert_true(second.claimed);
-    assert_int_equal(store_renew(w->s, d[0].id, c.doc.token,
-        old + 900 * SECOND), RESULT_CONFLICT);
+    assert_int_equal(renew(w, l, 2, old + 900 * SECOND), 1);
     assert_int_equal(claim_at(w, d[0].id, old + 92 * SECOND, old + 300
         * SECOND).due_us, old + 200 * SECOND);
+    assert_int_equal(claim_at(w, d[1].id, old + 92 * SECOND, old + 300
+        * SECOND).due_us, old + 900 * SECOND);
 
     attempt_init(&t, &second, 503);
     assert_true(finish(w, finish_of(&second, LOG_RETRYING, old + 400 * SECOND,
         &t)));
-    assert_int_equal(store_renew(w->s, d[0].id, second.doc.token,
-        old + 900 * SECOND), RESULT_CONFLICT);
+    l[0] = lease_of(&second);
+    assert_int_equal(renew(w, l, 1, old + 900 * SECOND), 0);
     assert_int_equal(claim_at(w, d[0].id, old + 399 * SECOND, old + 500
         * SECOND).due_us, old + 400 * SECOND);
 }
@@ -1022,6 +1055,37 @@ test_a_late_owner_gets_no_members(void **state)
 
 
 static void
+test_a_batch_is_renewed_as_a_whole(void **state)
+{
+    struct world        *w = *state;
+    struct logdoc       *d = gather(w, 3, 0), *members;
+    struct store_claim   c;
+    struct store_lease   l;
+    int64_t              old = w->now_us + 90 * SECOND;
+
+    assert_true(close_batch(w, 3, false, w->now_us).closed);
+    c = claim_now(w, &d[1]);
+    members = members_are(w, &c, d, 3);
+    l = lease_of(&c);
+    assert_int_equal(renew(w, &l, 1, old + 90 * SECOND), 1);
+
+    for (int i = 0; i < 3; i++) {
+        c = claim_at(w, d[i].id, old + SECOND, old + 200 * SECOND);
+        assert_false(c.claimed);
+        assert_int_equal(c.due_us, old + 90 * SECOND);
+    }
+
+    /* given up, it is nobody's, and its next time is its own */
+    assert_int_equal(finish_members(w, members, 3, LOG_RETRYING,
+        old + 100 * SECOND, false), 0);
+    assert_int_equal(renew(w, &l, 1, old + 900 * SECOND), 0);
+    assert_true(claim_at(w, d[0].id, old + 100 * SECOND, old + 200 * SECOND)
+        .claimed);
+    assert_int_equal(renew(w, &l, 1, old + 900 * SECOND), 0);
+}
+
+
+static void
 test_giving_back_a_batch_uses_no_attempt(void **state)
 {
     struct world         *w = *state;
@@ -1365,6 +1429,7 @@ main(void)
         OUTBOUND_TEST(test_a_batch_closes_by_bytes),
         OUTBOUND_TEST(test_a_batch_has_one_outcome),
         OUTBOUND_TEST(test_a_late_owner_gets_no_members),
+        OUTBOUND_TEST(test_a_batch_is_renewed_as_a_whole),
         OUTBOUND_TEST(test_giving_back_a_batch_uses_no_attempt),
         OUTBOUND_TEST(test_ordered_batches_follow_each_other),
         OUTBOUND_TEST(test_a_member_is_dropped),

@@ -1,0 +1,9 @@
+# dispatch_renew.t with its documents on a server of the Mongo protocol.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use IDash::Mongo;
+
+IDash::Mongo::rerun('dispatch_renew');
