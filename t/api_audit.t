@@ -56,9 +56,9 @@ my ($later, $later_still) = map {
 my ($waiting, $moving) = map { $o->event(deliver_at => $later) } 1, 2;
 my $inbound = $api->record(status => 422, method => 'POST',
     uri => '/patients', key => 'north-key-0123456789');
-$api->stored($api->{n});
-
-my $etag = http_header($api->get("/logs/$inbound"), 'ETag');
+my $etag;                                  # deliveries are logs of the store too
+wait_for(sub { $etag = http_header($api->get("/logs/$inbound"), 'ETag') })
+    or die "the record is not stored\n";
 
 # a record of a version that nobody knows
 $o->redis_of->call('XADD', 'idash:capture', '*', 'v', '9', 'id', 'x');
