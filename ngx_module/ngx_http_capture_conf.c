@@ -19,7 +19,8 @@ static char *ngx_http_capture_complex(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_complex_value_t *cv);
 static ngx_int_t ngx_http_capture_size(ngx_conf_t *cf, ngx_str_t *value,
     size_t prefix, size_t min, size_t max, size_t *size);
-static ngx_array_t *ngx_http_capture_list(ngx_conf_t *cf, const char **names);
+static ngx_array_t *ngx_http_capture_list(ngx_conf_t *cf,
+    const char *const *names);
 static ngx_int_t ngx_http_capture_redis_addr(ngx_conf_t *cf,
     struct capture_redis_conf *redis, ngx_str_t *value);
 static ngx_int_t ngx_http_capture_redis_option(ngx_conf_t *cf,
@@ -35,20 +36,11 @@ static ngx_int_t ngx_http_capture_add_rules(ngx_conf_t *cf,
     ngx_http_capture_main_conf_t *mcf, u_char *blob, size_t len);
 
 
-static const char  *ngx_http_capture_types_default[] = {
+static const char *const  ngx_http_capture_types_default[] = {
     "application/json", "*+json", "application/x-ndjson",
     "application/json-seq", "application/xml", "*+xml", "text/*",
     "application/x-www-form-urlencoded", "application/hl7-v2",
     "application/edi-hl7", "x-application/hl7-v2+er7", NULL
-};
-
-static const char  *ngx_http_capture_headers_default[] = {
-    "Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie",
-    "X-Api-Key", NULL
-};
-
-static const char  *ngx_http_capture_args_default[] = {
-    "access_token", "token", "api_key", "apikey", "password", NULL
 };
 
 
@@ -474,19 +466,19 @@ ngx_http_capture_default_types(ngx_conf_t *cf)
 ngx_array_t *
 ngx_http_capture_default_headers(ngx_conf_t *cf)
 {
-    return ngx_http_capture_list(cf, ngx_http_capture_headers_default);
+    return ngx_http_capture_list(cf, capture_default_headers);
 }
 
 
 ngx_array_t *
 ngx_http_capture_default_args(ngx_conf_t *cf)
 {
-    return ngx_http_capture_list(cf, ngx_http_capture_args_default);
+    return ngx_http_capture_list(cf, capture_default_args);
 }
 
 
 static ngx_array_t *
-ngx_http_capture_list(ngx_conf_t *cf, const char **names)
+ngx_http_capture_list(ngx_conf_t *cf, const char *const *names)
 {
     ngx_str_t    *name;
     ngx_array_t  *list;

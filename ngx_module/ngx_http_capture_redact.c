@@ -17,6 +17,15 @@
 
 #define RULES_MAGIC   0x31525043u          /* "CPR1" */
 
+const char *const  capture_default_headers[] = {
+    "Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie",
+    "X-Api-Key", NULL
+};
+
+const char *const  capture_default_args[] = {
+    "access_token", "token", "api_key", "apikey", "password", NULL
+};
+
 struct rules_head {                        /* then headers, then arguments */
     uint32_t  magic;
     uint16_t  nheaders, nargs;

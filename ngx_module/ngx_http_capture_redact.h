@@ -22,6 +22,10 @@
 #define CAPTURE_MAX_RULES     256          /* names in one list */
 #define CAPTURE_MAX_SPANS     64
 
+/* What is masked when nobody says more; NULL ends. */
+extern const char *const  capture_default_headers[];
+extern const char *const  capture_default_args[];
+
 struct capture_name {
     const char  *p;
     size_t       len;
