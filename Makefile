@@ -49,7 +49,8 @@ all: $(if $(wildcard config),module) $(if $(wildcard sidecar/main.c),sidecar)
 #: sidecar          build/integrationd and its child build/integrationd-jq
 sidecar: $(BUILD)/integrationd $(BUILD)/integrationd-jq
 
-$(BUILD)/integrationd: $(SIDECAR_OBJ)
+# both halves hide the same things
+$(BUILD)/integrationd: $(SIDECAR_OBJ) $(BUILD)/obj/ngx_http_capture_redact.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter-out $(BUILD)/obj/jq_main.o,$^) \
 	    $(PKG_LIBS)
 

@@ -28,8 +28,7 @@ api_integration_check(struct api_call *c, json_t **body, const json_t *before,
 
     events = outbound_take(c->env->outbound);
     r = integration_check(*body, before, slice_of(id), c->env->secret,
-        events_jq(events), c->env->config->outbound_ports, &out, faults,
-        DOCS_MAX_ERRORS, &n);
+        events_jq(events), c->env->config, &out, faults, DOCS_MAX_ERRORS, &n);
     outbound_give(c->env->outbound, events);
 
     if (r == RESULT_INVALID) {

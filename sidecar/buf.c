@@ -348,6 +348,17 @@ arena_cleanup(struct arena *a)
 
 
 void
+arena_wipe(struct arena *a)
+{
+    for (struct arena_block *b = a->head; b != NULL; b = b->next) {
+        explicit_bzero(b->data, b->size);
+    }
+
+    arena_cleanup(a);
+}
+
+
+void
 arena_reset(struct arena *a)
 {
     struct arena_block  *first, *next;

@@ -7,6 +7,7 @@
 
 #include "cli_open.h"
 #include "integration.h"
+#include "redact.h"
 
 
 /* The directory of a file that will be made must be there. */
@@ -101,6 +102,14 @@ cli_check(struct cli *c)
     }
 
     status = status == CLI_OK ? check_secret(conf) : status;
+
+    if (status == CLI_OK && !redact_fits(conf->redact_headers,
+                                conf->redact_args))
+    {
+        status = cli_complain(CLI_USAGE, "redact_headers, redact_args: at "
+            "most %d names of %d bytes each", CAPTURE_MAX_RULES,
+            CAPTURE_MAX_RULE);
+    }
 
     if (status == CLI_OK) {
         (void) printf("%s is good\n", c->path == NULL ? "the default "

@@ -433,8 +433,8 @@ integration_take(struct import *im, const struct catalog_part *p, size_t i,
     enum result                r;
 
     r = integration_check(ch->body, ch->before, slice_of(ch->id),
-        im->c->secret, im->jq, im->c->config->outbound_ports, &out, faults,
-        DOCS_MAX_ERRORS, &n);
+        im->c->secret, im->jq, im->c->config, &out, faults, DOCS_MAX_ERRORS,
+        &n);
 
     if (r == RESULT_INVALID) {
         for (size_t j = 0; j < n; j++) {

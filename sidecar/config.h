@@ -49,6 +49,7 @@ struct config {
     int64_t   dispatch_poll_us, dispatch_probe_us, dispatch_give_up_us;
     char     *outbound_allow;              /* CIDRs that the guard lets pass */
     char     *outbound_ports;              /* beside 443 and 8443 */
+    char     *redact_headers, *redact_args;      /* names; NULL: the usual */
     char     *jq_path;                     /* NULL: beside integrationd */
     int64_t   jq_timeout_us;
     int64_t   idempotency_keep_us;

@@ -90,6 +90,13 @@ const struct config_key  config_keys[] = {
 
     { "events_stream", CONFIG_TEXT, AT(events_stream), 0, 0, "idash:events",
       false, NULL, "Stream that business applications add events to." },
+    { "redact_headers", CONFIG_OPTIONAL, AT(redact_headers), 0, 0, NULL, false,
+      NULL, "More names of headers whose values are secrets of an integration, "
+      "beside Authorization, Proxy-Authorization, Cookie, Set-Cookie and "
+      "X-Api-Key: sealed, and shown as ***." },
+    { "redact_args", CONFIG_OPTIONAL, AT(redact_args), 0, 0, NULL, false,
+      NULL, "The same of arguments in its URLs, beside access_token, token, "
+      "api_key, apikey and password." },
     { "dispatch_in_flight", CONFIG_INT, AT(dispatch_in_flight), 1, 10000,
       "256", false, NULL, "Deliveries that are being sent at once, at most." },
     { "dispatch_lease", CONFIG_TIME, AT(dispatch_lease_us), 1 * SECOND,

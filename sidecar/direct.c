@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_slice.h"
+
 #define MAX_HEADERS  (64 * 1024)
 #define CONNECT_MS   5000
 #define TOTAL_MS     15000
@@ -67,8 +69,7 @@ add_headers(struct integration *i, const json_t *headers)
     json_t      *v;
 
     json_object_foreach((json_t *) headers, name, v) {
-        struct slice  value = arena_copy(&i->arena, (struct slice) {
-            json_string_value(v), json_string_length(v) });
+        struct slice  value = arena_copy(&i->arena, json_slice(v));
 
         if (slice_eq_nocase(slice_of(name), SLICE_LIT("Content-Type"))) {
             i->content_type = value;
@@ -98,8 +99,7 @@ open_headers(struct integration *i, const struct secret *secret,
 
     buf_init(&plain, MAX_HEADERS);
     seal_place(d->event_id, place);
-    r = seal_open(secret, slice_of(place), (struct slice) {
-        json_string_value(sealed), json_string_length(sealed) }, &plain);
+    r = seal_open(secret, slice_of(place), json_slice(sealed), &plain);
 
     if (r == RESULT_OK) {
         headers = json_loadb(plain.p, plain.n, 0, NULL);
@@ -203,17 +203,17 @@ direct_load(struct store *s, const struct config *c,
     struct integration  *i;
     enum result          r = RESULT_OK;
 
-    i = calloc(1, sizeof(*i));
+    i = integration_create(1024 * 1024);
     if (i == NULL) {
         return RESULT_MEMORY;
     }
 
-    arena_init(&i->arena, 1024 * 1024);
     i->url = arena_copy(&i->arena, d->url);
     i->method = arena_copy(&i->arena, d->method);
     i->name = arena_copy(&i->arena, d->endpoint);
     i->content_type = SLICE_LIT("application/json");
     i->user = i->secret = i->token_url = i->scope = SLICE_LIT("");
+    i->sealed_url = i->sealed_proxy = i->sealed_token_url = SLICE_LIT("");
     i->proxy = i->cert_pem = i->key_pem = i->ca_pem = SLICE_LIT("");
     i->enabled = i->is_auto_retry = true;
     i->transport = INTEGRATION_HTTP;

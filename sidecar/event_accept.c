@@ -15,6 +15,7 @@
 
 #include "changes.h"
 #include "clock.h"
+#include "json_slice.h"
 #include "lane.h"
 #include "log.h"
 #include "logdoc.h"
@@ -153,8 +154,7 @@ prepare(struct accepting *x, const struct integration *i, struct logdoc *d,
 
         /* the message itself is the text of the JSON string */
         if (json_is_string(v)) {
-            text = arena_copy(x->a, (struct slice) { json_string_value(v),
-                json_string_length(v) });
+            text = arena_copy(x->a, json_slice(v));
         } else {
             r = RESULT_INVALID;
             text = SLICE_LIT("hl7_raw: the payload must be a text");
@@ -194,7 +194,7 @@ fill_refs(struct accepting *x, struct logdoc *d)
         p = &d->refs[d->nrefs++];
         p->name = arena_copy(x->a, slice_of(name));
         p->value = json_is_string(v)
-            ? (struct slice) { json_string_value(v), json_string_length(v) }
+            ? json_slice(v)
             : arena_printf(x->a, "%lld", (long long) json_integer_value(v));
     }
 }

@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "json.h"
 #include "json_member.h"
+#include "json_slice.h"
 
 
 enum result
@@ -185,7 +186,7 @@ check_key(struct accepting *x)
             "must be text of 1 to 255 bytes");
     }
 
-    x->key = (struct slice) { json_string_value(v), json_string_length(v) };
+    x->key = json_slice(v);
     return RESULT_OK;
 }
 

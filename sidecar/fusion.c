@@ -45,7 +45,7 @@ static enum result
 keep_doc(struct fusion_call *c, const json_t *doc, int64_t due_us)
 {
     struct store_doc  d = { .org_id = c->org_id,
-        .id = text_of(json_object_get(doc, "event_id")),
+        .id = json_slice(json_object_get(doc, "event_id")),
         .created_us = clock_wall_us(), .updated_us = clock_wall_us(),
         .expires_us = due_us + c->config->retention_fail_us };
     char             *text = json_dumps(doc, JSON_COMPACT);

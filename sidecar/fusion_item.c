@@ -161,7 +161,7 @@ add_header(struct item *x, const char *field, const char *name,
     const json_t *v)
 {
     const char    *why;
-    struct slice   value = text_of(v);
+    struct slice   value = json_slice(v);
 
     if (json_is_integer(v)) {
         value = arena_printf(x->c->arena, "%lld",
@@ -374,7 +374,7 @@ check_log(struct item *x)
         return RESULT_MEMORY;
     }
 
-    if (uuid_parse(text_of(v), x->log_id) != RESULT_OK) {
+    if (uuid_parse(json_slice(v), x->log_id) != RESULT_OK) {
         return RESULT_OK;
     }
 

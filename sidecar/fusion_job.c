@@ -118,7 +118,7 @@ fill_refs(struct logdoc *d, const json_t *refs, struct arena *a)
 
         d->refs[d->nrefs].name = arena_copy(a, slice_of(name));
         d->refs[d->nrefs++].value = json_is_string(v)
-            ? arena_copy(a, text_of(v))
+            ? arena_copy(a, json_slice(v))
             : arena_printf(a, "%lld", (long long) json_integer_value(v));
     }
 }
@@ -142,7 +142,7 @@ fusion_job_log(const json_t *doc, struct arena *a, struct logdoc *d)
 
     logdoc_init(d);
 
-    if (uuid_parse(text_of(id), d->id) != RESULT_OK
+    if (uuid_parse(json_slice(id), d->id) != RESULT_OK
         || !json_is_string(json_object_get(f, "url")))
     {
         return RESULT_INTERNAL;
@@ -155,24 +155,24 @@ fusion_job_log(const json_t *doc, struct arena *a, struct logdoc *d)
     d->lab_id = number_of(f, "lab_id");
     d->action_category_id = number_of(f, "category_id");
     d->org_id = number_of(f, "org_id");
-    d->developer_id = arena_copy(a, text_of(json_object_get(f,
+    d->developer_id = arena_copy(a, json_slice(json_object_get(f,
         "developer_id")));
-    d->url = arena_copy(a, text_of(json_object_get(f, "url")));
+    d->url = arena_copy(a, json_slice(json_object_get(f, "url")));
     d->endpoint = host_of(d->url.p, a);
-    d->method = arena_copy(a, text_of(json_object_get(f, "method")));
+    d->method = arena_copy(a, json_slice(json_object_get(f, "method")));
     d->priority = number_of(f, "priority");
     d->next_attempt_us = number_of(f, "due_us");
     d->attempts = 0;
-    d->event_id = arena_copy(a, text_of(json_object_get(doc, "event_id")));
+    d->event_id = arena_copy(a, json_slice(json_object_get(doc, "event_id")));
     d->message_id = arena_copy(a, json_object_get(f, "message_id") == NULL
-        ? text_of(id) : text_of(json_object_get(f, "message_id")));
-    d->resend_of = arena_copy(a, text_of(json_object_get(f, "resend_of")));
-    d->request.data = arena_copy(a, text_of(json_object_get(f, "payload")));
+        ? json_slice(id) : json_slice(json_object_get(f, "message_id")));
+    d->resend_of = arena_copy(a, json_slice(json_object_get(f, "resend_of")));
+    d->request.data = arena_copy(a, json_slice(json_object_get(f, "payload")));
     d->request.bytes = (int64_t) d->request.data.n;
     fill_refs(d, json_object_get(f, "refs"), a);
     add_field(d, "task_type", arena_printf(a, "%lld",
         (long long) number_of(f, "task_type")));
-    add_field(d, "log_tag", arena_copy(a, text_of(json_object_get(f,
+    add_field(d, "log_tag", arena_copy(a, json_slice(json_object_get(f,
         "log_tag"))));
     return d->request.data.n > 0 && d->request.data.p == NULL ? RESULT_MEMORY
                                                               : RESULT_OK;

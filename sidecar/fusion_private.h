@@ -6,8 +6,7 @@
 #ifndef FUSION_PRIVATE_H
 #define FUSION_PRIVATE_H
 
-#include <jansson.h>
-
+#include "json_slice.h"
 #include "logdoc.h"
 
 struct fusion_call;
@@ -42,14 +41,6 @@ member(const json_t *o, const char *name)
     const json_t  *v = json_object_get(o, name);
 
     return json_is_null(v) ? NULL : v;
-}
-
-
-/* The text of a string, borrowed; SLICE_NONE of others. */
-static inline struct slice
-text_of(const json_t *v)
-{
-    return (struct slice) { json_string_value(v), json_string_length(v) };
 }
 
 

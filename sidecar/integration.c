@@ -5,43 +5,13 @@
 
 #include "integration.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "clock.h"
 #include "hl7_map.h"
 #include "integration_private.h"
-
-
-/* -- what clients see ---------------------------------------------------- */
-
-json_t *
-integration_public(const json_t *stored)
-{
-    json_t        *out = json_deep_copy(stored), *list, *item;
-    const json_t  *v;
-    size_t         i;
-
-    if (out == NULL) {
-        return NULL;
-    }
-
-    for (i = 0; i < INTEGRATION_FIELDS; i++) {
-        if (integration_fields[i].type == F_SECRET) {
-            v = json_object_get(out, integration_fields[i].name);
-            (void) json_object_set_new(out, integration_fields[i].name,
-                json_pack("{s:b}", "set", json_string_length(v) > 0));
-        }
-    }
-
-    list = json_object_get(out, "signing_secrets");
-
-    json_array_foreach(list, i, item) {
-        (void) json_object_del(item, "sealed");
-    }
-
-    return out;
-}
 
 
 /* -- the snapshot -------------------------------------------------------- */
@@ -82,9 +52,10 @@ load_field(struct integration *i, const struct field *f, const json_t *v)
 
 
 static bool
-load_headers(struct integration *i, const json_t *list)
+load_headers(struct integration *i, const json_t *list, const json_t *sealed)
 {
     const json_t  *pair;
+    char           member[32];
     size_t         n;
 
     json_array_foreach((json_t *) list, n, pair) {
@@ -97,13 +68,32 @@ load_headers(struct integration *i, const json_t *list)
         h = &i->headers[i->nheaders++];
         h->name = arena_copy(&i->arena, json_slice(json_array_get(pair, 0)));
         h->value = arena_copy(&i->arena, json_slice(json_array_get(pair, 1)));
+        (void) snprintf(member, sizeof(member), "headers/%zu", n);
+        h->sealed = arena_copy(&i->arena, json_slice(json_object_get(sealed,
+            member)));
 
-        if (h->name.p == NULL || h->value.p == NULL) {
+        if (h->name.p == NULL || h->value.p == NULL || h->sealed.p == NULL) {
             return false;
         }
     }
 
     return true;
+}
+
+
+/* The whole of what is shown with ***. */
+static bool
+load_sealed(struct integration *i, const json_t *sealed)
+{
+    i->sealed_url = arena_copy(&i->arena,
+        json_slice(json_object_get(sealed, "url")));
+    i->sealed_proxy = arena_copy(&i->arena,
+        json_slice(json_object_get(sealed, "proxy")));
+    i->sealed_token_url = arena_copy(&i->arena,
+        json_slice(json_object_get(sealed, "token_url")));
+
+    return i->sealed_url.p != NULL && i->sealed_proxy.p != NULL
+           && i->sealed_token_url.p != NULL;
 }
 
 
@@ -182,6 +172,20 @@ integration_program(const struct integration *i, struct slice transform,
 }
 
 
+struct integration *
+integration_create(size_t cap)
+{
+    struct integration  *i = calloc(1, sizeof(*i));
+
+    if (i != NULL) {
+        arena_init(&i->arena, cap);
+        i->sends = &i->ready;
+    }
+
+    return i;
+}
+
+
 enum result
 integration_load(const struct store_doc *d, struct integration **out)
 {
@@ -189,12 +193,11 @@ integration_load(const struct store_doc *d, struct integration **out)
     json_t              *body;
     bool                 ok;
 
-    i = calloc(1, sizeof(*i));
+    i = integration_create(2 * 1024 * 1024);
     if (i == NULL) {
         return RESULT_MEMORY;
     }
 
-    arena_init(&i->arena, 2 * 1024 * 1024);
     body = json_loadb(d->body.p, d->body.n, 0, NULL);
     i->version = d->version;
     i->id = arena_copy(&i->arena, d->id);
@@ -207,7 +210,9 @@ integration_load(const struct store_doc *d, struct integration **out)
 
     i->gone = !i->enabled && slice_eq(json_slice(json_object_get(body,
         "disabled_reason")), SLICE_LIT("gone"));
-    ok = ok && load_headers(i, json_object_get(body, "headers"))
+    ok = ok && load_headers(i, json_object_get(body, "headers"),
+             json_object_get(body, SEALED))
+         && load_sealed(i, json_object_get(body, SEALED))
          && load_secrets(i, json_object_get(body, "signing_secrets"));
     json_decref(body);
 
@@ -226,6 +231,7 @@ void
 integration_free(struct integration *i)
 {
     if (i != NULL) {
+        integration_ready_free(i->ready);
         arena_cleanup(&i->arena);
         free(i);
     }

@@ -18,8 +18,11 @@
 enum integration_transport { INTEGRATION_HTTP, INTEGRATION_MLLP };
 enum on_fail { ON_FAIL_AUTO, ON_FAIL_SKIP, ON_FAIL_HOLD };
 
+struct integration_ready;
+
 struct integration_header {
     struct slice  name, value;
+    struct slice  sealed;                  /* the value, if it is shown as *** */
 };
 
 /* A snapshot for routing and sending.  All text lives in ARENA. */
@@ -51,6 +54,7 @@ struct integration {
 
     /* http */
     struct slice   url, method, content_type, proxy;
+    struct slice   sealed_url, sealed_proxy, sealed_token_url;   /* if masked */
     bool           plain_allowed;
     struct integration_header  headers[SEND_MAX_HEADERS];
     unsigned       nheaders;
@@ -74,6 +78,9 @@ struct integration {
     struct slice   hl7_version, sending_app, sending_facility, receiving_app,
                    receiving_facility, processing_id;
     int64_t        first_byte_ms, ack_ms;
+
+    struct integration_ready  *ready;      /* what sends share; NULL: not yet */
+    struct integration_ready **sends;      /* to it, for integration_send */
 };
 
 /* One fault: JSON pointer of the field and what to write instead. */
@@ -87,13 +94,15 @@ struct integration_fault {
  * Checks a document from outside (create or replace) and gives the one to
  * store: defaults filled in, secrets sealed, write-only values left as they
  * were in OLD (NULL on create) when not given.  RESULT_INVALID: *n faults.
- * Programs are compiled by JQ (NULL: not checked).
+ * Programs are compiled by JQ (NULL: not checked).  Secrets in headers, URLs
+ * and the proxy are kept sealed; *** in IN stands for what OLD has there.
  */
+struct config;
 struct jq_child;
 must_check enum result integration_check(const json_t *in, const json_t *old,
     struct slice id, const struct secret *secret, struct jq_child *jq,
-    const char *allow_ports, json_t **out, struct integration_fault *faults,
-    size_t max, size_t *n);
+    const struct config *config, json_t **out,
+    struct integration_fault *faults, size_t max, size_t *n);
 
 /*
  * Puts a new signing secret in front; the ones before sign along until now +
@@ -106,20 +115,27 @@ must_check enum result integration_rotate(json_t *stored, struct slice id,
 must_check enum result integration_disable(struct store *s, struct slice id,
     const char *reason);
 
-/* The stored document as clients see it: secrets as {"set":true,"hint":..}. */
+/* The stored document as clients see it: secrets as {"set":true}, in headers
+ * and URLs as ***. */
 json_t *integration_public(const json_t *stored);
 
 /* The stored document as a snapshot; the caller frees it. */
 must_check enum result integration_load(const struct store_doc *d,
     struct integration **out);
 void integration_free(struct integration *i);
+/* Zeroed, with an arena of that cap; NULL: out of memory. */
+struct integration *integration_create(size_t cap);
 
 /* What makes the payload of EVENT: TRANSFORM, else hl7_map() over mllp unless
  * the payload is a message already, else nothing: it goes as it came. */
 struct slice integration_program(const struct integration *i,
     struct slice transform, const json_t *event);
 
-/* Makes a send of a claimed log: opens secrets, signs nothing yet. */
+/*
+ * Makes a send of a claimed log, signs nothing yet.  Secrets are opened by the
+ * first send of I and kept until integration_free; so only one thread makes
+ * sends of it.  The send borrows from I and D.
+ */
 must_check enum result integration_send(const struct integration *i,
     const struct secret *secret, const struct logdoc *d, struct send **out,
     const char **why);

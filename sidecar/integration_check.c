@@ -9,35 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/crypto.h>
-
+#include "config.h"
 #include "http_outcome.h"
 #include "integration_private.h"
 #include "jq_child.h"
 
-/* Kept beside the table's: not for clients to write. */
+/* Kept beside the table's; all but headers are not for clients to write. */
 static const char *const  kept[] = { "headers", "signing_secrets",
     "disabled_reason" };
 
-struct check {
-    const json_t              *in, *old;
-    json_t                    *out;
-    struct slice               id;
-    const struct secret       *secret;
-    struct jq_child           *jq;
-    const char                *ports;
-    struct integration_fault  *faults;
-    size_t                     max, n;
-};
-
-
-static void
-fault(struct check *c, const char *name, const char *code, const char *fmt,
-    ...) __attribute__((format(printf, 4, 5)));
-
-static void
-fault(struct check *c, const char *name, const char *code, const char *fmt,
-    ...)
+void
+check_fault(struct check *c, const char *name, const char *code,
+    const char *fmt, ...)
 {
     struct integration_fault  *f;
     va_list                    ap;
@@ -74,17 +57,17 @@ check_int(struct check *c, const struct field *f, const json_t *v)
     if (!json_is_integer(v) || json_integer_value(v) < f->min
         || json_integer_value(v) > f->max)
     {
-        fault(c, f->name, "range", "must be a whole number from %lld to %lld",
+        check_fault(c, f->name, "range", "must be a whole number from %lld to %lld",
             (long long) f->min, (long long) f->max);
     }
 }
 
 
-static bool
+bool
 check_length(struct check *c, const struct field *f, const json_t *v)
 {
     if (!json_is_string(v)) {
-        fault(c, f->name, "type", "must be text");
+        check_fault(c, f->name, "type", "must be text");
         return false;
     }
 
@@ -92,7 +75,7 @@ check_length(struct check *c, const struct field *f, const json_t *v)
         || (int64_t) json_string_length(v) < f->min
         || memchr(json_string_value(v), '\0', json_string_length(v)) != NULL)
     {
-        fault(c, f->name, "length", "must have %lld to %lld bytes, no NUL",
+        check_fault(c, f->name, "length", "must have %lld to %lld bytes, no NUL",
             (long long) f->min, (long long) f->max);
         return false;
     }
@@ -117,7 +100,7 @@ check_jq(struct check *c, const struct field *f, const json_t *v)
 
     if (r != RESULT_OK && r != RESULT_UNAVAILABLE) {
         text = buf_take(&message, NULL);
-        fault(c, f->name, "jq", "%.200s", text == NULL ? "" : text);
+        check_fault(c, f->name, "jq", "%.200s", text == NULL ? "" : text);
         free(text);
     }
 
@@ -126,18 +109,41 @@ check_jq(struct check *c, const struct field *f, const json_t *v)
 
 
 static void
-check_url(struct check *c, const struct field *f, const json_t *v)
+check_url(struct check *c, const struct field *f, const char *url)
 {
     const char  *why;
     bool         literal, plain;
 
     plain = json_is_true(json_object_get(c->in, "allow_http"));
 
-    if (json_string_length(v) > 0
-        && http_url_check(json_string_value(v), plain, c->ports, &literal,
+    if (url[0] != '\0'
+        && http_url_check(url, plain, c->config->outbound_ports, &literal,
                &why) != RESULT_OK)
     {
-        fault(c, f->name, "url", "%s", why);
+        check_fault(c, f->name, "url", "%s", why);
+    }
+}
+
+
+/* "" or scheme://host..: printable, for it is written into requests. */
+static void
+check_proxy(struct check *c, const struct field *f, const char *proxy)
+{
+    static const char *const  schemes[] = { "http://", "https://",
+        "socks5://", "socks5h://" };
+    bool  known = proxy[0] == '\0';
+
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        known = known || strncmp(proxy, schemes[i], strlen(schemes[i])) == 0;
+    }
+
+    for (const unsigned char *p = (const unsigned char *) proxy; *p; p++) {
+        known = known && *p > ' ' && *p < 0x7f;
+    }
+
+    if (!known) {
+        check_fault(c, f->name, "url",
+            "must be http, https, socks5 or socks5h://host:port");
     }
 }
 
@@ -155,99 +161,17 @@ check_text(struct check *c, const struct field *f, const json_t *v)
     if (f->type == F_JQ) {
         check_jq(c, f, v);
 
-    } else if (f->type == F_URL) {
-        check_url(c, f, v);
-
     } else if (f->type == F_SCHEDULE && json_string_length(v) > 0
                && retry_schedule_parse(json_slice(v), &schedule, &why)
                       != RESULT_OK)
     {
-        fault(c, f->name, "schedule", "%s", why);
+        check_fault(c, f->name, "schedule", "%s", why);
 
     } else if (f->type == F_PEM && json_string_length(v) > 0
                && strstr(json_string_value(v), "-----BEGIN") == NULL)
     {
-        fault(c, f->name, "pem", "must be PEM: -----BEGIN ...");
+        check_fault(c, f->name, "pem", "must be PEM: -----BEGIN ...");
     }
-}
-
-
-/* What is given is what is there: the same write twice changes nothing. */
-static bool
-secret_stays(struct check *c, const struct field *f, const char *place,
-    struct slice given)
-{
-    const json_t  *v = json_object_get(c->old, f->name);
-    struct buf     plain;
-    bool           same;
-
-    if (json_string_length(v) == 0) {
-        return false;
-    }
-
-    buf_init(&plain, 256 * 1024);
-    same = seal_open(c->secret, slice_of(place), json_slice(v), &plain)
-               == RESULT_OK
-           && plain.n == given.n && CRYPTO_memcmp(plain.p, given.p, given.n)
-                                        == 0;
-
-    if (plain.p != NULL) {
-        OPENSSL_cleanse(plain.p, plain.n);
-    }
-
-    buf_cleanup(&plain);
-
-    if (same) {
-        (void) json_object_set_new(c->out, f->name, json_deep_copy(v));
-    }
-
-    return same;
-}
-
-
-/* Seals what is new; what was there stays when nothing is given. */
-static void
-take_secret(struct check *c, const struct field *f, const json_t *v)
-{
-    struct buf   sealed;
-    char         place[160];
-    char        *text;
-
-    if (v == NULL || json_is_object(v)) {
-        v = json_object_get(c->old, f->name);
-        (void) json_object_set_new(c->out, f->name,
-            v == NULL ? json_string("") : json_deep_copy(v));
-        return;
-    }
-
-    if (!check_length(c, f, v)) {
-        return;
-    }
-
-    if (json_string_length(v) == 0) {
-        (void) json_object_set_new(c->out, f->name, json_string(""));
-        return;
-    }
-
-    integration_secret_place(c->id, f->name, place);
-
-    if (secret_stays(c, f, place, json_slice(v))) {
-        return;
-    }
-
-    buf_init(&sealed, 256 * 1024);
-
-    if (seal_close(c->secret, slice_of(place), json_slice(v), &sealed)
-        != RESULT_OK || (text = buf_take(&sealed, NULL)) == NULL)
-    {
-        fault(c, f->name, "seal", "cannot be sealed now");
-
-    } else {
-        (void) json_object_set_new(c->out, f->name, json_string(text));
-        free(text);
-    }
-
-    buf_cleanup(&sealed);
 }
 
 
@@ -257,17 +181,22 @@ take_field(struct check *c, const struct field *f)
     const json_t  *v = json_object_get(c->in, f->name);
 
     if (f->type == F_SECRET) {
-        take_secret(c, f, v);
+        check_secret(c, f, v);
         return;
     }
 
     if (v == NULL) {
         if (f->standard == NULL) {
-            fault(c, f->name, "required", "is required");
+            check_fault(c, f->name, "required", "is required");
         } else {
             (void) json_object_set_new(c->out, f->name, standard_value(f));
         }
 
+        return;
+    }
+
+    if (f->type == F_URL || f->type == F_PROXY) {
+        check_masked_url(c, f, v, f->type == F_URL ? check_url : check_proxy);
         return;
     }
 
@@ -276,14 +205,14 @@ take_field(struct check *c, const struct field *f)
 
     } else if (f->type == F_BOOL) {
         if (!json_is_boolean(v)) {
-            fault(c, f->name, "type", "must be true or false");
+            check_fault(c, f->name, "type", "must be true or false");
         }
 
     } else if (f->type == F_WORD) {
         if (!json_is_string(v)
             || integration_word(f->words, json_slice(v)) == -1)
         {
-            fault(c, f->name, "word", "must be one of %s", f->words);
+            check_fault(c, f->name, "word", "must be one of %s", f->words);
         }
 
     } else {
@@ -294,48 +223,7 @@ take_field(struct check *c, const struct field *f)
 }
 
 
-/* -- headers and cross checks -------------------------------------------- */
-
-static void
-take_headers(struct check *c)
-{
-    const json_t  *list = json_object_get(c->in, "headers"), *pair;
-    const char    *why;
-    size_t         i;
-
-    if (list == NULL) {
-        (void) json_object_set_new(c->out, "headers", json_array());
-        return;
-    }
-
-    if (!json_is_array(list) || json_array_size(list) > SEND_MAX_HEADERS) {
-        fault(c, "headers", "type", "must be a list of at most %d pairs "
-            "[\"Name\",\"value\"]", SEND_MAX_HEADERS);
-        return;
-    }
-
-    json_array_foreach((json_t *) list, i, pair) {
-        char  name[32];
-
-        (void) snprintf(name, sizeof(name), "headers/%zu", i);
-
-        if (json_array_size(pair) != 2
-            || !json_is_string(json_array_get(pair, 0))
-            || !json_is_string(json_array_get(pair, 1)))
-        {
-            fault(c, name, "type", "must be [\"Name\",\"value\"]");
-
-        } else if (http_header_check(json_slice(json_array_get(pair, 0)),
-                       json_slice(json_array_get(pair, 1)), &why)
-                   != RESULT_OK)
-        {
-            fault(c, name, "header", "%s", why);
-        }
-    }
-
-    (void) json_object_set(c->out, "headers", (json_t *) list);
-}
-
+/* -- cross checks -------------------------------------------------------- */
 
 static const char *
 out_text(const struct check *c, const char *name)
@@ -343,26 +231,6 @@ out_text(const struct check *c, const char *name)
     const char  *text = json_string_value(json_object_get(c->out, name));
 
     return text == NULL ? "" : text;
-}
-
-
-/* "" or scheme://host..: printable, for it is written into requests. */
-static bool
-proxy_is_fit(const char *proxy)
-{
-    static const char *const  schemes[] = { "http://", "https://",
-        "socks5://", "socks5h://" };
-    bool  known = proxy[0] == '\0';
-
-    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
-        known = known || strncmp(proxy, schemes[i], strlen(schemes[i])) == 0;
-    }
-
-    for (const unsigned char *p = (const unsigned char *) proxy; *p; p++) {
-        known = known && *p > ' ' && *p < 0x7f;
-    }
-
-    return known;
 }
 
 
@@ -379,44 +247,39 @@ check_http(struct check *c)
     }
 
     if (!known) {
-        fault(c, "request_type", "word",
+        check_fault(c, "request_type", "word",
             "must be one of GET|POST|PUT|PATCH|DELETE");
     }
 
     if (out_text(c, "url")[0] == '\0') {
-        fault(c, "url", "required", "is required when transport is http");
+        check_fault(c, "url", "required", "is required when transport is http");
     }
 
     if (http_header_check(SLICE_LIT("Content-Type"),
             slice_of(out_text(c, "content_type")), &why) != RESULT_OK)
     {
-        fault(c, "content_type", "header", "%s", why);
-    }
-
-    if (!proxy_is_fit(out_text(c, "proxy"))) {
-        fault(c, "proxy", "url",
-            "must be http, https, socks5 or socks5h://host:port");
+        check_fault(c, "content_type", "header", "%s", why);
     }
 
     if (strcmp(auth, "none") != 0 && out_text(c, "auth_secret")[0] == '\0') {
-        fault(c, "auth_secret", "required", "is required when auth is %s",
+        check_fault(c, "auth_secret", "required", "is required when auth is %s",
             auth);
     }
 
     if (strcmp(auth, "none") != 0 && strcmp(auth, "bearer") != 0
         && out_text(c, "auth_user")[0] == '\0')
     {
-        fault(c, "auth_user", "required", "is required when auth is %s", auth);
+        check_fault(c, "auth_user", "required", "is required when auth is %s", auth);
 
     } else if (strcmp(auth, "header") == 0
         && http_header_check(slice_of(out_text(c, "auth_user")),
                SLICE_LIT("x"), &why) != RESULT_OK)
     {
-        fault(c, "auth_user", "header", "%s", why);
+        check_fault(c, "auth_user", "header", "%s", why);
     }
 
     if (strcmp(auth, "oauth2") == 0 && out_text(c, "token_url")[0] == '\0') {
-        fault(c, "token_url", "required", "is required when auth is oauth2");
+        check_fault(c, "token_url", "required", "is required when auth is oauth2");
     }
 }
 
@@ -435,7 +298,7 @@ check_bearer(struct check *c)
         && http_header_check(SLICE_LIT("Authorization"), json_slice(v), &why)
                != RESULT_OK)
     {
-        fault(c, "auth_secret", "header", "%s", why);
+        check_fault(c, "auth_secret", "header", "%s", why);
     }
 }
 
@@ -446,15 +309,15 @@ check_mllp(struct check *c)
     const char  *p = out_text(c, "processing_id");
 
     if (out_text(c, "host")[0] == '\0') {
-        fault(c, "host", "required", "is required when transport is mllp");
+        check_fault(c, "host", "required", "is required when transport is mllp");
     }
 
     if (json_integer_value(json_object_get(c->out, "port")) == 0) {
-        fault(c, "port", "required", "is required when transport is mllp");
+        check_fault(c, "port", "required", "is required when transport is mllp");
     }
 
     if (strcmp(p, "P") != 0 && strcmp(p, "T") != 0 && strcmp(p, "D") != 0) {
-        fault(c, "processing_id", "word", "must be one of P|T|D");
+        check_fault(c, "processing_id", "word", "must be one of P|T|D");
     }
 }
 
@@ -498,7 +361,7 @@ check_lane(struct check *c)
     const char  *key = out_text(c, "order_key");
 
     if (!order_key_is_fit(key)) {
-        fault(c, "order_key", "path", "must be the name of a reference such "
+        check_fault(c, "order_key", "path", "must be the name of a reference such "
             "as patient_id, or a path into the event such as "
             ".payload.patient.id");
     }
@@ -510,12 +373,12 @@ check_lane(struct check *c)
     if (strcmp(out_text(c, "transport"), "mllp") == 0
         || strcmp(out_text(c, "request_type"), "GET") == 0)
     {
-        fault(c, "is_batch", "transport",
+        check_fault(c, "is_batch", "transport",
             "a batch is a body: transport http, not GET");
     }
 
     if (key[0] != '\0') {
-        fault(c, "order_key", "is_batch",
+        check_fault(c, "order_key", "is_batch",
             "a batch mixes keys: leave one of the two out");
     }
 }
@@ -559,7 +422,7 @@ check_unknown(struct check *c)
             char  shown[64];
 
             (void) snprintf(shown, sizeof(shown), "%.60s", name);
-            fault(c, shown, "unknown", "is no field of an integration");
+            check_fault(c, shown, "unknown", "is no field of an integration");
         }
     }
 }
@@ -567,18 +430,19 @@ check_unknown(struct check *c)
 
 enum result
 integration_check(const json_t *in, const json_t *old, struct slice id,
-    const struct secret *secret, struct jq_child *jq, const char *allow_ports,
-    json_t **out, struct integration_fault *faults, size_t max, size_t *n)
+    const struct secret *secret, struct jq_child *jq,
+    const struct config *config, json_t **out,
+    struct integration_fault *faults, size_t max, size_t *n)
 {
     struct check   c = { .in = in, .old = old, .id = id, .secret = secret,
-        .jq = jq, .ports = allow_ports, .faults = faults, .max = max };
+        .jq = jq, .config = config, .faults = faults, .max = max };
     const json_t  *secrets = json_object_get(old, "signing_secrets");
 
     *n = 0;
     *out = NULL;
 
     if (!json_is_object(in)) {
-        fault(&c, "", "type", "must be an object");
+        check_fault(&c, "", "type", "must be an object");
         *n = c.n;
         return RESULT_INVALID;
     }
@@ -588,13 +452,20 @@ integration_check(const json_t *in, const json_t *old, struct slice id,
         return RESULT_MEMORY;
     }
 
+    redact_init(&c.redact, config->redact_headers, config->redact_args);
+
+    if (c.redact.rules.all) {
+        check_fault(&c, "headers", "config", "cannot be kept: redact_headers "
+            "or redact_args of the configuration is too long");
+    }
+
     check_unknown(&c);
 
     for (size_t i = 0; i < INTEGRATION_FIELDS; i++) {
         take_field(&c, &integration_fields[i]);
     }
 
-    take_headers(&c);
+    check_headers(&c);
     (void) json_object_set_new(c.out, "signing_secrets",
         secrets == NULL ? json_array() : json_deep_copy(secrets));
 
@@ -611,7 +482,7 @@ integration_check(const json_t *in, const json_t *old, struct slice id,
     if ((out_text(&c, "client_cert")[0] == '\0')
         != (out_text(&c, "client_key")[0] == '\0'))
     {
-        fault(&c, "client_key", "required",
+        check_fault(&c, "client_key", "required",
             "client_cert and client_key belong together");
     }
 

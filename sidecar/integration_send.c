@@ -1,6 +1,7 @@
 /*
- * From a claimed log and its integration to a send: secrets are opened and
- * URL, headers and keys read now, at send time; the payload is the log's own.
+ * From a claimed log and its integration to a send.  What is the same for all
+ * sends of an integration, its secrets opened, is made once and borrowed by
+ * each; a change of the integration is another one.  The payload is the log's.
  */
 
 #include "integration.h"
@@ -15,17 +16,236 @@
 
 #define MAX_SECRET  (64 * 1024)
 
-struct building {
+/* In plain: zeroed when it is freed. */
+struct integration_ready {
+    struct arena      arena;
+    struct send_http  http;                /* its keys: all, dead ones too */
+    int64_t           until_us[SIGN_MAX_KEYS];
+    struct send_mllp  mllp;
+    const char       *lines[SEND_MAX_HEADERS];
+    struct slice      destination;
+};
+
+/* The making of one. */
+struct opening {
     const struct integration  *i;
     const struct secret       *secret;
+    struct integration_ready  *r;
+    const char                *why;
+};
+
+struct building {
+    const struct integration  *i;
     const struct logdoc       *d;
     struct send               *s;
     const char                *why;
 };
 
 
+/* -- what all sends share -------------------------------------------------- */
+
+/* The plain text of a sealed value; "" when none. */
+static struct slice
+open_secret(struct opening *o, const char *name, struct slice sealed)
+{
+    struct slice  plain;
+    struct buf    buf;
+    char          place[160];
+
+    if (sealed.n == 0) {
+        return SLICE_LIT("");
+    }
+
+    integration_secret_place(o->i->id, name, place);
+    buf_init(&buf, MAX_SECRET);
+
+    if (seal_open(o->secret, slice_of(place), sealed, &buf) != RESULT_OK) {
+        o->why = "a secret of the integration cannot be opened: was "
+                 "secret_file replaced? set it anew";
+    }
+
+    plain = arena_copy(&o->r->arena, (struct slice) { buf.p, buf.n });
+
+    if (buf.p != NULL) {
+        OPENSSL_cleanse(buf.p, buf.n);
+    }
+
+    buf_cleanup(&buf);
+
+    if (plain.p == NULL) {
+        o->why = "out of memory";
+        return SLICE_LIT("");
+    }
+
+    return plain;
+}
+
+
+/* SHOWN, or what is sealed beside it because it has *** in it. */
 static const char *
-text_of(struct building *b, struct slice s)
+open_masked(struct opening *o, const char *name, struct slice shown,
+    struct slice sealed)
+{
+    return sealed.n == 0 ? shown.p : open_secret(o, name, sealed).p;
+}
+
+
+static void
+open_keys(struct opening *o)
+{
+    struct send_http  *h = &o->r->http;
+    struct slice       text;
+    const char        *why;
+
+    for (unsigned n = 0; n < o->i->nsecrets; n++) {
+        text = open_secret(o, "signing_secret", o->i->secrets[n]);
+
+        if (sign_key_parse(text, &h->keys[h->nkeys], &why) != RESULT_OK) {
+            o->why = o->why == NULL ? why : o->why;
+            continue;
+        }
+
+        o->r->until_us[h->nkeys++] = o->i->secret_until_us[n];
+    }
+}
+
+
+static void
+open_headers(struct opening *o)
+{
+    struct send_http  *h = &o->r->http;
+
+    for (unsigned n = 0; n < o->i->nheaders; n++) {
+        const struct integration_header  *from = &o->i->headers[n];
+        struct slice                      value = from->value;
+
+        if (from->sealed.n > 0) {
+            value = open_secret(o, "headers", from->sealed);
+        }
+
+        o->r->lines[n] = arena_printf(&o->r->arena, "%.*s%s%.*s",
+            SLICE_ARG(from->name), value.n == 0 ? ";" : ": ",
+            SLICE_ARG(value)).p;
+
+        if (o->r->lines[n] == NULL) {
+            o->why = "out of memory";
+        }
+    }
+
+    h->headers = o->r->lines;
+    h->nheaders = o->i->nheaders;
+}
+
+
+static void
+open_http(struct opening *o)
+{
+    const struct integration  *i = o->i;
+    struct send_http          *h = &o->r->http;
+    struct slice               proxy = i->sealed_proxy;
+
+    h->url = open_masked(o, "url", i->url, i->sealed_url);
+    h->method = i->method.p;
+    h->content_type = i->content_type.p;
+    h->plain_allowed = i->plain_allowed;
+    h->proxy = i->proxy.n == 0 ? NULL
+        : open_masked(o, "proxy", i->proxy, proxy);
+    h->auth = i->auth;
+    h->user = i->user.p;
+    h->secret = open_secret(o, "auth_secret", i->secret).p;
+    h->token_url = open_masked(o, "token_url", i->token_url,
+        i->sealed_token_url);
+    h->scope = i->scope.p;
+    h->cert_pem = i->cert_pem;
+    h->key_pem = open_secret(o, "client_key", i->key_pem);
+    h->ca_pem = i->ca_pem;
+    h->connect_ms = (unsigned) i->connect_ms;
+    h->total_ms = (unsigned) i->total_ms;
+    o->r->destination = i->id;
+
+    open_headers(o);
+    open_keys(o);
+}
+
+
+static void
+open_mllp(struct opening *o)
+{
+    const struct integration  *i = o->i;
+    struct send_mllp          *m = &o->r->mllp;
+
+    m->host = i->host.p;
+    m->port = (unsigned) i->port;
+    m->tls = i->tls;
+    m->lenient_end = i->lenient_end;
+    m->cert_pem = i->cert_pem;
+    m->key_pem = open_secret(o, "client_key", i->key_pem);
+    m->ca_pem = i->ca_pem;
+    m->release = i->release_2 ? MLLP_RELEASE_2 : MLLP_RELEASE_1;
+    m->rules = (struct hl7_rules) {
+        .want = i->ack_want, .reject_is_final = i->ack_profile == 0,
+        .duplicate_is_success = i->ack_duplicate
+    };
+    m->rules.check_id = i->ack_check_id == 0 ? HL7_ID_STRICT
+                        : i->ack_check_id == 1 ? HL7_ID_WARN : HL7_ID_OFF;
+    m->connect_ms = (unsigned) i->connect_ms;
+    m->first_byte_ms = (unsigned) i->first_byte_ms;
+    m->ack_ms = (unsigned) i->ack_ms;
+
+    o->r->destination = arena_printf(&o->r->arena, "%.*s:%lld/%.*s/%lld",
+        SLICE_ARG(i->host), (long long) i->port, SLICE_ARG(i->id),
+        (long long) i->version);
+
+    if (o->r->destination.p == NULL) {
+        o->why = "out of memory";
+    }
+}
+
+
+void
+integration_ready_free(struct integration_ready *r)
+{
+    if (r != NULL) {
+        arena_wipe(&r->arena);
+        OPENSSL_cleanse(r, sizeof(*r));
+        free(r);
+    }
+}
+
+
+/* What fails is tried again by the next send. */
+static const char *
+ready_make(const struct integration *i, const struct secret *secret)
+{
+    struct opening  o = { .i = i, .secret = secret };
+
+    o.r = calloc(1, sizeof(*o.r));
+    if (o.r == NULL) {
+        return "out of memory";
+    }
+
+    arena_init(&o.r->arena, SEND_MAX_ARENA);
+
+    if (i->transport == INTEGRATION_MLLP) {
+        open_mllp(&o);
+    } else {
+        open_http(&o);
+    }
+
+    if (o.why != NULL) {
+        integration_ready_free(o.r);
+        return o.why;
+    }
+
+    *i->sends = o.r;
+    return NULL;
+}
+
+
+/* -- one send -------------------------------------------------------------- */
+
+static const char *
+text_copy(struct building *b, struct slice s)
 {
     struct slice  copy = arena_copy(&b->s->arena, s);
 
@@ -38,60 +258,20 @@ text_of(struct building *b, struct slice s)
 }
 
 
-/* The plain text of a sealed value, in the send's arena; "" when none. */
-static struct slice
-open_secret(struct building *b, const char *name, struct slice sealed)
-{
-    struct slice  plain;
-    struct buf    buf;
-    char          place[160];
-
-    if (sealed.n == 0) {
-        return SLICE_LIT("");
-    }
-
-    integration_secret_place(b->i->id, name, place);
-    buf_init(&buf, MAX_SECRET);
-
-    if (seal_open(b->secret, slice_of(place), sealed, &buf) != RESULT_OK) {
-        b->why = "a secret of the integration cannot be opened: was "
-                 "secret_file replaced? set it anew";
-    }
-
-    plain = arena_copy(&b->s->arena, (struct slice) { buf.p, buf.n });
-
-    if (buf.p != NULL) {
-        OPENSSL_cleanse(buf.p, buf.n);
-    }
-
-    buf_cleanup(&buf);
-    return plain;
-}
-
-
+/* Those that sign at this time. */
 static void
-build_keys(struct building *b)
+live_keys(struct building *b)
 {
-    struct send_http  *h = &b->s->http;
-    struct slice       text;
-    const char        *why;
-    int64_t            now = clock_wall_us();
+    const struct integration_ready  *r = b->i->ready;
+    struct send_http                *h = &b->s->http;
+    int64_t                          now = clock_wall_us();
 
-    for (unsigned n = 0; n < b->i->nsecrets; n++) {
-        if (b->i->secret_until_us[n] != LOGDOC_NONE
-            && b->i->secret_until_us[n] <= now)
-        {
-            continue;
+    h->nkeys = 0;
+
+    for (unsigned n = 0; n < r->http.nkeys; n++) {
+        if (r->until_us[n] == LOGDOC_NONE || r->until_us[n] > now) {
+            h->keys[h->nkeys++] = r->http.keys[n];
         }
-
-        text = open_secret(b, "signing_secret", b->i->secrets[n]);
-
-        if (sign_key_parse(text, &h->keys[h->nkeys], &why) != RESULT_OK) {
-            b->why = b->why == NULL ? why : b->why;
-            continue;
-        }
-
-        h->nkeys++;
     }
 }
 
@@ -169,7 +349,7 @@ build_query(struct building *b)
     if (url.failed) {
         b->why = "the URL with the payload's values is too long";
     } else {
-        b->s->http.url = text_of(b, (struct slice) { url.p, url.n });
+        b->s->http.url = text_copy(b, (struct slice) { url.p, url.n });
     }
 
     b->s->body = SLICE_NONE;
@@ -181,34 +361,10 @@ build_query(struct building *b)
 static void
 build_http(struct building *b)
 {
-    const struct integration  *i = b->i;
-    struct send_http          *h = &b->s->http;
+    b->s->http = b->i->ready->http;
+    live_keys(b);
 
-    h->url = text_of(b, i->url);
-    h->method = text_of(b, i->method);
-    h->content_type = text_of(b, i->content_type);
-    h->plain_allowed = i->plain_allowed;
-    h->proxy = i->proxy.n == 0 ? NULL : text_of(b, i->proxy);
-    h->auth = i->auth;
-    h->user = text_of(b, i->user);
-    h->secret = open_secret(b, "auth_secret", i->secret).p;
-    h->token_url = text_of(b, i->token_url);
-    h->scope = text_of(b, i->scope);
-    h->cert_pem = arena_copy(&b->s->arena, i->cert_pem);
-    h->key_pem = open_secret(b, "client_key", i->key_pem);
-    h->ca_pem = arena_copy(&b->s->arena, i->ca_pem);
-    h->connect_ms = (unsigned) i->connect_ms;
-    h->total_ms = (unsigned) i->total_ms;
-
-    for (unsigned n = 0; n < i->nheaders; n++) {
-        h->headers[h->nheaders++] = arena_printf(&b->s->arena, "%.*s%s%.*s",
-            SLICE_ARG(i->headers[n].name), i->headers[n].value.n == 0 ? ";"
-                : ": ", SLICE_ARG(i->headers[n].value)).p;
-    }
-
-    build_keys(b);
-
-    if (strcmp(h->method, "GET") == 0) {
+    if (strcmp(b->s->http.method, "GET") == 0) {
         build_query(b);
     }
 }
@@ -221,13 +377,13 @@ build_hl7(struct building *b, const char *control_id)
 {
     const struct integration  *i = b->i;
     struct hl7_header          h = {
-        .sending_app = text_of(b, i->sending_app),
-        .sending_facility = text_of(b, i->sending_facility),
-        .receiving_app = text_of(b, i->receiving_app),
-        .receiving_facility = text_of(b, i->receiving_facility),
+        .sending_app = i->sending_app.p,
+        .sending_facility = i->sending_facility.p,
+        .receiving_app = i->receiving_app.p,
+        .receiving_facility = i->receiving_facility.p,
         .time_us = b->d->started_us, .control_id = control_id,
-        .processing_id = text_of(b, i->processing_id),
-        .version = text_of(b, i->hl7_version), .charset = i->charset
+        .processing_id = i->processing_id.p,
+        .version = i->hl7_version.p, .charset = i->charset
     };
     struct buf                 out;
     const char                *why = NULL;
@@ -258,28 +414,12 @@ build_mllp(struct building *b)
     char                       control[HL7_CONTROL_ID + 1];
     struct slice               given;
 
-    m->host = text_of(b, i->host);
-    m->port = (unsigned) i->port;
-    m->tls = i->tls;
-    m->lenient_end = i->lenient_end;
-    m->cert_pem = arena_copy(&b->s->arena, i->cert_pem);
-    m->key_pem = open_secret(b, "client_key", i->key_pem);
-    m->ca_pem = arena_copy(&b->s->arena, i->ca_pem);
-    m->release = i->release_2 ? MLLP_RELEASE_2 : MLLP_RELEASE_1;
-    m->rules = (struct hl7_rules) {
-        .want = i->ack_want, .reject_is_final = i->ack_profile == 0,
-        .duplicate_is_success = i->ack_duplicate,
-        .unanswered_before = b->d->attempts > 1
-    };
-    m->rules.check_id = i->ack_check_id == 0 ? HL7_ID_STRICT
-                        : i->ack_check_id == 1 ? HL7_ID_WARN : HL7_ID_OFF;
-    m->connect_ms = (unsigned) i->connect_ms;
-    m->first_byte_ms = (unsigned) i->first_byte_ms;
-    m->ack_ms = (unsigned) i->ack_ms;
+    *m = i->ready->mllp;
+    m->rules.unanswered_before = b->d->attempts > 1;
 
     if (i->hl7_raw) {
         given = hl7_get(b->s->body, "MSH", 10, 1, 1);
-        m->control_id = text_of(b, given);
+        m->control_id = text_copy(b, given);
         return;
     }
 
@@ -288,7 +428,7 @@ build_mllp(struct building *b)
     }
 
     hl7_control_id(id, control);
-    m->control_id = text_of(b, slice_of(control));
+    m->control_id = text_copy(b, slice_of(control));
     build_hl7(b, m->control_id);
 }
 
@@ -297,10 +437,16 @@ enum result
 integration_send(const struct integration *i, const struct secret *secret,
     const struct logdoc *d, struct send **out, const char **why)
 {
-    struct building  b = { .i = i, .secret = secret, .d = d };
+    struct building  b = { .i = i, .d = d };
     char             id[UUID_TEXT + 1];
 
     *out = NULL;
+    *why = i->ready != NULL ? NULL : ready_make(i, secret);
+
+    if (*why != NULL) {
+        return RESULT_INVALID;
+    }
+
     b.s = send_create();
 
     if (b.s == NULL) {
@@ -309,13 +455,10 @@ integration_send(const struct integration *i, const struct secret *secret,
     }
 
     uuid_text(d->id, id);
-    b.s->message_id = text_of(&b, d->message_id.n > 0 ? d->message_id
-                                                      : slice_of(id));
-    b.s->body = arena_copy(&b.s->arena, d->request.data);
-    b.s->destination = i->transport == INTEGRATION_MLLP
-        ? arena_printf(&b.s->arena, "%.*s:%lld/%.*s/%lld", SLICE_ARG(i->host),
-              (long long) i->port, SLICE_ARG(i->id), (long long) i->version)
-        : arena_copy(&b.s->arena, i->id);
+    b.s->message_id = text_copy(&b, d->message_id.n > 0 ? d->message_id
+                                                        : slice_of(id));
+    b.s->body = d->request.data;
+    b.s->destination = i->ready->destination;
 
     if (i->transport == INTEGRATION_MLLP) {
         build_mllp(&b);

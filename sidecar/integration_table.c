@@ -62,15 +62,17 @@ const struct field  integration_fields[] = {
         "Sends a second by all dispatchers together; 0: no limit." },
 
     { "url", F_URL, AT(url), 0, 4096, "", NULL,
-        "http: where to; https, or http with allow_http." },
+        "http: where to; https, or http with allow_http.  Secrets in it (token=) "
+        "are shown as ***, which sent back leaves them." },
     { "request_type", F_TEXT, AT(method), 0, 8, "POST", NULL,
         "http: GET, POST, PUT, PATCH or DELETE." },
     { "content_type", F_TEXT, AT(content_type), 0, 200, "application/json",
         NULL, "http: Content-Type of the payload." },
     { "allow_http", F_BOOL, AT(plain_allowed), 0, 0, "false", NULL,
         "http: take http:// too." },
-    { "proxy", F_TEXT, AT(proxy), 0, 500, "", NULL,
-        "http: a forward proxy, which must guard addresses itself." },
+    { "proxy", F_PROXY, AT(proxy), 0, 500, "", NULL,
+        "http: a forward proxy, which must guard addresses itself; user and "
+        "password in it are shown as ***." },
     { "auth", F_WORD, AT(auth), 0, 0, "none", "none|basic|bearer|oauth2|header",
         "http: how we sign in." },
     { "auth_user", F_TEXT, AT(user), 0, 500, "", NULL,

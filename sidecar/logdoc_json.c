@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "json.h"
+#include "redact.h"
 
 #define QUERY_MAX_PAIRS  256
 #define QUERY_MAX_TEXT   8192
@@ -435,8 +436,19 @@ links_json(struct buf *b, const struct logdoc *d)
 }
 
 
-void
-logdoc_json(struct buf *b, const struct logdoc *d, enum logdoc_view view)
+/* What goes to an address of its own keeps the whole of it in its log; what came
+ * in was masked by the module. */
+static bool
+url_may_tell(const struct logdoc *d)
+{
+    return d->kind == LOG_KIND_WEBHOOK && d->url.n > 0
+           && (memchr(d->url.p, '=', d->url.n) != NULL
+               || memchr(d->url.p, '@', d->url.n) != NULL);
+}
+
+
+static void
+log_print(struct buf *b, const struct logdoc *d, enum logdoc_view view)
 {
     char  id[UUID_TEXT + 1];
 
@@ -459,6 +471,36 @@ logdoc_json(struct buf *b, const struct logdoc *d, enum logdoc_view view)
     (void) buf_adds(b, "}");
     key_time(b, "expires_at", d->expires_us);
     (void) buf_adds(b, "}");
+}
+
+
+static void
+log_print_masked(struct buf *b, const struct logdoc *d, enum logdoc_view view)
+{
+    struct logdoc  shown = *d;
+    struct redact  r;
+    struct buf     url;
+
+    redact_init(&r, NULL, NULL);
+    buf_init(&url, 64 * 1024);
+
+    if (redact_url(&r, d->url, &url)) {
+        shown.url = (struct slice) { url.p, url.n };
+    }
+
+    log_print(b, &shown, view);
+    buf_cleanup(&url);
+}
+
+
+void
+logdoc_json(struct buf *b, const struct logdoc *d, enum logdoc_view view)
+{
+    if (url_may_tell(d)) {
+        log_print_masked(b, d, view);
+    } else {
+        log_print(b, d, view);
+    }
 }
 
 

@@ -29,31 +29,11 @@ send_create(void)
 }
 
 
-static void
-wipe(const char *text)
-{
-    if (text != NULL) {
-        OPENSSL_cleanse((char *) text, strlen(text));
-    }
-}
-
-
 void
 send_destroy(struct send *s)
 {
     if (s == NULL) {
         return;
-    }
-
-    /* these lie in the arena, which is ours */
-    wipe(s->http.secret);
-
-    if (s->http.key_pem.n > 0) {
-        OPENSSL_cleanse((char *) s->http.key_pem.p, s->http.key_pem.n);
-    }
-
-    if (s->mllp.key_pem.n > 0) {
-        OPENSSL_cleanse((char *) s->mllp.key_pem.p, s->mllp.key_pem.n);
     }
 
     OPENSSL_cleanse(s->http.keys, sizeof(s->http.keys));

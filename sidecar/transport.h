@@ -25,7 +25,7 @@ enum send_auth { SEND_AUTH_NONE, SEND_AUTH_BASIC, SEND_AUTH_BEARER,
 struct send_http {
     const char      *method;               /* GET POST PUT PATCH DELETE */
     const char      *url;
-    const char      *headers[SEND_MAX_HEADERS];      /* "Name: value" */
+    const char *const  *headers;           /* "Name: value" */
     unsigned         nheaders;
     const char      *content_type;
     struct sign_key  keys[SIGN_MAX_KEYS];  /* 0 keys: not signed */
@@ -50,7 +50,8 @@ struct send_mllp {
     unsigned           connect_ms, first_byte_ms, ack_ms;
 };
 
-/* One attempt.  Everything is borrowed from ARENA, which the send owns. */
+/* One attempt.  Everything is borrowed: from ARENA, which the send owns, or from
+ * what outlives it (a delivery's log and integration). */
 struct send {
     struct send     *next;                 /* for whoever holds it */
     struct arena     arena;
@@ -80,7 +81,7 @@ struct send {
 
 /* Zeroed, with its arena and null results. */
 struct send *send_create(void);
-void send_destroy(struct send *s);         /* wipes keys and secrets */
+void send_destroy(struct send *s);         /* wipes its keys */
 
 struct transport_config {
     const struct netguard  *guard;         /* lives as long as the transport */
