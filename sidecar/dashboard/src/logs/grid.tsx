@@ -7,6 +7,7 @@ import { visibleLine } from "../lib/escape";
 import { millis } from "../lib/numbers";
 import { usePrefs } from "../prefs";
 import { Icon } from "../ui/icons";
+import { useIdle } from "../ui/idle";
 import { Status, Time } from "../ui/parts";
 import { endpointOf, refsText, type Column, type Names } from "./columns";
 
@@ -21,6 +22,7 @@ export interface GridProps {
   sort: "-time" | "time";
   stale: boolean;
   total: number;                /* -1: unknown */
+  under: number;                /* about how much of the page is above it, in px */
   onOpen: (id: string) => void;
   onCurrent: (id: string) => void;
   onPick: ((id: string, range: boolean) => void) | null;   /* null: no boxes */
@@ -29,16 +31,15 @@ export interface GridProps {
   onNearEnd: () => void;
 }
 
-/* Where the rows begin, until it is measured: too low a guess draws a few more. */
-const TOP = 300;
-
 export function Grid(p: GridProps) {
   const { dense } = usePrefs();
   const small = useMediaQuery("(max-width: 640px)", false, { getInitialValueInEffect: false });
   const height = small ? 62 : dense ? 32 : 40;
+  /* first what is in sight, then what a little scrolling brings */
+  const idle = useIdle();
   const body = useRef<HTMLDivElement>(null);
   const head = useRef<HTMLDivElement>(null);
-  const [top, setTop] = useState(TOP);
+  const [top, setTop] = useState(p.under);
   const currentAt = p.rows.findIndex((r) => r._id === p.current);
 
   /* an observer is called when the layout is done: asking sooner would force one */
@@ -53,8 +54,10 @@ export function Grid(p: GridProps) {
   }, []);
 
   const v = useWindowVirtualizer({
-    count: p.rows.length, estimateSize: () => height, overscan: 8, useFlushSync: false, scrollMargin: top,
+    count: p.rows.length, estimateSize: () => height, overscan: idle ? 8 : 1, useFlushSync: false, scrollMargin: top,
     getItemKey: (i) => p.rows[i]!._id,
+    /* it writes the offset that it reads, which lays out the page at once; rows are as high as they are told */
+    scrollToFn: () => undefined,
     rangeExtractor: (r) => {
       const out = defaultRangeExtractor(r);
       /* the focused row stays in the document */

@@ -15,7 +15,7 @@ import { useLabNames, useLabsThere } from "../shell/labs-data";
 import { can, useSession } from "../shell/me";
 import { Boundary } from "../ui/boundary";
 import { Icon } from "../ui/icons";
-import { useIdle } from "../ui/idle";
+import { useGrowing } from "../ui/idle";
 import { useKeys } from "../ui/keys";
 import { CopyButton, Empty, Failure, Loading, Segmented, Skeleton } from "../ui/parts";
 import { columnsOf, type Names } from "./columns";
@@ -155,7 +155,8 @@ function Panels({ view, patch, span, names, summary, onZoom }: PartProps & {
     tokens: key === null ? now.tokens
       : [...now.tokens.filter((t) => !(t.kind === "filter" && t.name === BY_FIELD[by] && !t.not)),
         { kind: "filter", name: BY_FIELD[by], op: "eq", not: false, value: key }] })), [by, patch]);
-  const idle = useIdle();
+  /* tiles and rows are drawn first, then cells by the thousand, then curves */
+  const turn = useGrowing(2, 0, 1);
   if (!heat && !chart) {
     return null;
   }
@@ -172,7 +173,7 @@ function Panels({ view, patch, span, names, summary, onZoom }: PartProps & {
           </header>
           <Boundary>
             {q.error && !q.data ? <Failure title="Heatmap" error={q.error} retry={() => void q.refetch()} />
-              : !q.data ? <div style={{ padding: 12 }} className="stack">{[0, 1, 2, 3, 4, 5].map((i) => <Skeleton key={i} h={20} />)}</div>
+              : !q.data || turn < 1 ? <div style={{ padding: 12 }} className="stack">{[0, 1, 2, 3, 4, 5].map((i) => <Skeleton key={i} h={20} />)}</div>
                 : q.data.rows.length === 0 ? <Empty title="No traffic in this range" />
                   : <HeatGrid data={q.data} name={label} stale={q.isPlaceholderData} onPick={pick} />}
           </Boundary>
@@ -186,7 +187,7 @@ function Panels({ view, patch, span, names, summary, onZoom }: PartProps & {
           </header>
           <Boundary>
             {summary.error && !summary.data ? <Failure title="Charts" error={summary.error} retry={() => void summary.refetch()} />
-              : !summary.data || !idle ? <div style={{ padding: 12 }}><Skeleton h={234} /></div>
+              : !summary.data || turn < 2 ? <div style={{ padding: 12 }}><Skeleton h={234} /></div>
                 : <Suspense fallback={<div style={{ padding: 12 }}><Skeleton h={234} /></div>}>
                   <div className={summary.isPlaceholderData ? "stale" : ""}>
                     <Charts data={summary.data} table={table} onZoom={onZoom} /></div>
@@ -326,7 +327,7 @@ const Listing = memo(function Listing({ view, patch, span, names, filters }: Par
             : rows.length === 0 ? <NoRows view={view} patch={patch} partial={!!last?.searched_to} />
               : <Grid rows={rows} columns={columns} names={names} open={view.log} current={current}
                 picked={picked} fresh={freshIds} sort={view.sort} stale={q.isPlaceholderData}
-                total={last?.page.has_more ? -1 : rows.length + 1} onOpen={onOpen} onCurrent={setCurrent}
+                total={last?.page.has_more ? -1 : rows.length + 1} under={view.panel === "none" ? 300 : 600} onOpen={onOpen} onCurrent={setCurrent}
                 onPick={onPick} onNearEnd={nearEnd}
                 onPickAll={(on) => setPicked(on ? new Set(rows.map((r) => r._id)) : new Set())}
                 onSort={() => patch({ sort: view.sort === "time" ? "-time" : "time" })} />}

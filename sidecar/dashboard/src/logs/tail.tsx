@@ -117,7 +117,7 @@ export function Tail({ view, names, filters, patch }: {
         {rows.length === 0
           ? <Empty title="Waiting for the next log"><p>It appears here as soon as it is stored.</p></Empty>
           : <Grid rows={rows} columns={columns} names={names} open={view.log} current={current} picked={NONE}
-            fresh={NONE} sort="-time" stale={false} total={rows.length + 1}
+            fresh={NONE} sort="-time" stale={false} total={rows.length + 1} under={view.panel === "none" ? 300 : 600}
             onOpen={(log) => { setCurrent(log); patch({ log }, { replace: true }); }} onCurrent={setCurrent}
             onPick={null} onPickAll={null} onSort={null} onNearEnd={() => undefined} />}
       </div>
