@@ -1,9 +1,10 @@
-import { Popover } from "@mantine/core";
 import { Icon } from "../ui/icons";
+import type { Arrived } from "../ui/later";
+import { PopBox } from "../ui/menu";
 import { COLUMNS, DEFAULT_COLS, columnsOf } from "./columns";
 import type { Tab } from "../lib/view";
 
-export function ColumnsMenu({ tab, cols, onChange }: {
+export function ColumnsMenu({ tab, cols, onChange, target }: Arrived & {
   tab: Tab; cols: string[] | null; onChange: (c: string[] | null) => void;
 }) {
   const now = columnsOf(tab, cols).map((c) => c.key);
@@ -16,11 +17,8 @@ export function ColumnsMenu({ tab, cols, onChange }: {
   };
   const head = (k: string): string => COLUMNS.find((c) => c.key === k)!.head;
   return (
-    <Popover position="bottom-end" trapFocus width={270}>
-      <Popover.Target>
-        <button type="button" className="iconbtn" title="Columns"><Icon name="columns" /><span className="wide-only">Columns</span></button>
-      </Popover.Target>
-      <Popover.Dropdown aria-label="Columns">
+    <PopBox target={target} label="Columns" position="bottom-end" width={270}>
+      {() => (
         <div style={{ maxHeight: 420, overflowY: "auto", margin: -4 }}>
           {now.map((k, i) => (
             <div className="row" key={k} style={{ gap: 2 }}>
@@ -38,7 +36,7 @@ export function ColumnsMenu({ tab, cols, onChange }: {
           {cols ? <button type="button" className="iconbtn" style={{ marginTop: 6 }}
             disabled={now.join() === DEFAULT_COLS[tab].join()} onClick={() => onChange(null)}>Usual columns</button> : null}
         </div>
-      </Popover.Dropdown>
-    </Popover>
+      )}
+    </PopBox>
   );
 }

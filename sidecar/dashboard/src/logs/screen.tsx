@@ -14,12 +14,12 @@ import { useZone } from "../prefs";
 import { useLabNames, useLabsThere } from "../shell/labs-data";
 import { can, useSession } from "../shell/me";
 import { Boundary } from "../ui/boundary";
-import { Icon } from "../ui/icons";
+import { Icon, type IconName } from "../ui/icons";
 import { useGrowing } from "../ui/idle";
 import { useKeys } from "../ui/keys";
+import { Later } from "../ui/later";
 import { CopyButton, Empty, Failure, Loading, Segmented, Skeleton } from "../ui/parts";
 import { columnsOf, type Names } from "./columns";
-import { ColumnsMenu } from "./columns-menu";
 import { ErrorGroups } from "./errors";
 import { FilterBar } from "./filter-bar";
 import { Grid, NewRows } from "./grid";
@@ -27,14 +27,16 @@ import { HeatGrid, HeatLegend } from "./heatmap";
 import { useLiveRows } from "./live-rows";
 import { filterParams, heatmapParams, listParams, spanParams, summaryParams } from "./params";
 import { RangeBar } from "./range-bar";
-import { ExportMenu, SelectionBar } from "./selection";
+import { SelectionBar } from "./selection";
 import { Tail } from "./tail";
 import { Tiles } from "./tiles";
 import { useView } from "./use-view";
-import { ViewsMenu } from "./views-menu";
 
 const Batch = lazy(() => import("../actions/batch"));
 const Charts = lazy(() => import("./charts"));
+const columnsMenu = () => import("./columns-menu").then((m) => m.ColumnsMenu);
+const viewsMenu = () => import("./views-menu").then((m) => m.ViewsMenu);
+const exportMenu = () => import("./export-menu").then((m) => m.ExportMenu);
 
 const TAB_WORD: Record<Tab, string> = { api: "API", webhook: "Webhook", errors: "Errors" };
 const NO_NAMES = new Map<string, string>();
@@ -295,6 +297,8 @@ const Listing = memo(function Listing({ view, patch, span, names, filters }: Par
     }
   }, [q]);
 
+  const setCols = (cols: string[] | null): void => patch({ cols }, { replace: true });
+
   const at = rows.findIndex((r) => r._id === view.log);
   const last = q.data?.pages.at(-1);
   const may = can(useSession(), "operate");
@@ -316,9 +320,9 @@ const Listing = memo(function Listing({ view, patch, span, names, filters }: Par
           title="Live tail (l)"><Icon name="play" size={12} /><span className="wide-only">Live tail</span></button>
         {may && view.tab !== "api" ? <button type="button" className="iconbtn boxed"
           title="Send again all failed deliveries that match; a plan comes first" onClick={() => setBatch(failedOf(filters, span))}>Retry failed</button> : null}
-        <ColumnsMenu tab={view.tab} cols={view.cols} onChange={(cols) => patch({ cols }, { replace: true })} />
-        <ViewsMenu view={view} />
-        <ExportMenu params={[...filters, ...spanParams(span)]} />
+        <Later load={columnsMenu} kind="dialog" props={{ tab: view.tab, cols: view.cols, onChange: setCols }} target={menuButton("columns", "Columns", "Columns")} />
+        <Later load={viewsMenu} kind="menu" props={{ view }} target={menuButton("star", "Views", "Saved views")} />
+        <Later load={exportMenu} kind="menu" props={{ params: [...filters, ...spanParams(span)] }} target={menuButton("download", "Export", "Export all that match")} />
       </div>
       <NewRows n={fresh.n} atLeast={fresh.atLeast} show={showNew} />
       <Boundary>
@@ -353,6 +357,10 @@ const Listing = memo(function Listing({ view, patch, span, names, filters }: Par
     </>
   );
 });
+
+function menuButton(icon: IconName, word: string, title: string) {
+  return <button type="button" className="iconbtn" title={title}><Icon name={icon} /><span className="wide-only">{word}</span></button>;
+}
 
 /* The failed deliveries of a view; what else was asked of status does not matter. */
 function failedOf(filters: Params, span: Span): Params {

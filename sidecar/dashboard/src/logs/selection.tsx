@@ -1,13 +1,11 @@
-import { url, type Params } from "../api/client";
 import type { Log } from "../api/types";
 import { csvText } from "../lib/csv";
 import { count } from "../lib/numbers";
 import { saveFile } from "../ui/copy";
 import { Icon } from "../ui/icons";
-import { Menu } from "@mantine/core";
 import type { Column, Names } from "./columns";
 
-function stamp(): string {
+export function stamp(): string {
   return new Date().toISOString().slice(0, 19).replace(/[:T]/g, "-");
 }
 
@@ -33,21 +31,5 @@ export function SelectionBar({ rows, columns, names, clear, retry }: {
         "application/json", JSON.stringify(rows, null, 2))}><Icon name="download" />JSON</button>
       <button type="button" className="iconbtn" onClick={clear}>Clear</button>
     </div>
-  );
-}
-
-/* Everything that matches, streamed by the server and written to the audit log. */
-export function ExportMenu({ params }: { params: Params }) {
-  return (
-    <Menu position="bottom-end">
-      <Menu.Target>
-        <button type="button" className="iconbtn" title="Export all that match"><Icon name="download" /><span className="wide-only">Export</span></button>
-      </Menu.Target>
-      <Menu.Dropdown>
-        <Menu.Label>All logs that match, without bodies</Menu.Label>
-        <Menu.Item component="a" href={url("/logs", [...params, ["format", "csv"]])} download={`logs-${stamp()}.csv`}>CSV</Menu.Item>
-        <Menu.Item component="a" href={url("/logs", [...params, ["format", "ndjson"]])} download={`logs-${stamp()}.ndjson`}>NDJSON</Menu.Item>
-      </Menu.Dropdown>
-    </Menu>
   );
 }

@@ -1,4 +1,3 @@
-import { Menu } from "@mantine/core";
 import { Modal } from "../ui/modal";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
@@ -8,10 +7,12 @@ import { useViews } from "../api/queries";
 import type { SavedView } from "../api/types";
 import { viewPath, type View } from "../lib/view";
 import { Icon } from "../ui/icons";
+import type { Arrived } from "../ui/later";
+import { Menu, MenuBox } from "../ui/menu";
 import { toast } from "../ui/toast";
 
 /* A named view is an address with a name; shared ones belong to the org. */
-export function ViewsMenu({ view }: { view: View }) {
+export function ViewsMenu({ view, target }: Arrived & { view: View }) {
   const views = useViews();
   const client = useQueryClient();
   const go = useNavigate();
@@ -45,30 +46,25 @@ export function ViewsMenu({ view }: { view: View }) {
 
   return (
     <>
-      <Menu position="bottom-end" width={300}>
-        <Menu.Target>
-          <button type="button" className="iconbtn" title="Saved views"><Icon name="star" /><span className="wide-only">Views</span></button>
-        </Menu.Target>
-        <Menu.Dropdown>
-          {views.error ? <Menu.Label>{`Saved views: ${views.error.message}`}</Menu.Label> : null}
-          {usable.length === 0 && !views.error ? <Menu.Label>No saved views yet</Menu.Label> : null}
-          {usable.map((v) => (
-            <Menu.Item key={v.id} onClick={() => void go(v.query)}
-              rightSection={v.shared ? <span className="chip-out">shared</span> : null}>{v.name}</Menu.Item>))}
-          <Menu.Divider />
-          <Menu.Item leftSection={<Icon name="plus" />} onClick={() => { save.reset(); setSaving(true); }}>
-            Save this view</Menu.Item>
-          {usable.length > 0 ? (
-            <Menu.Sub>
-              <Menu.Sub.Target><Menu.Sub.Item leftSection={<Icon name="trash" />}>Delete</Menu.Sub.Item></Menu.Sub.Target>
-              <Menu.Sub.Dropdown>
-                {usable.map((v) => (
-                  <Menu.Item key={v.id} onClick={() => remove.mutate(v)}>{`Delete ${v.name}`}</Menu.Item>))}
-              </Menu.Sub.Dropdown>
-            </Menu.Sub>
-          ) : null}
-        </Menu.Dropdown>
-      </Menu>
+      <MenuBox target={target} position="bottom-end" width={300}>
+        {views.error ? <Menu.Label>{`Saved views: ${views.error.message}`}</Menu.Label> : null}
+        {usable.length === 0 && !views.error ? <Menu.Label>No saved views yet</Menu.Label> : null}
+        {usable.map((v) => (
+          <Menu.Item key={v.id} onClick={() => void go(v.query)}
+            rightSection={v.shared ? <span className="chip-out">shared</span> : null}>{v.name}</Menu.Item>))}
+        <Menu.Divider />
+        <Menu.Item leftSection={<Icon name="plus" />} onClick={() => { save.reset(); setSaving(true); }}>
+          Save this view</Menu.Item>
+        {usable.length > 0 ? (
+          <Menu.Sub>
+            <Menu.Sub.Target><Menu.Sub.Item leftSection={<Icon name="trash" />}>Delete</Menu.Sub.Item></Menu.Sub.Target>
+            <Menu.Sub.Dropdown>
+              {usable.map((v) => (
+                <Menu.Item key={v.id} onClick={() => remove.mutate(v)}>{`Delete ${v.name}`}</Menu.Item>))}
+            </Menu.Sub.Dropdown>
+          </Menu.Sub>
+        ) : null}
+      </MenuBox>
       <Modal opened={saving} onClose={() => setSaving(false)} title="Save this view"
         closeButtonProps={{ "aria-label": "Close" }}>
         <form className="stack" onSubmit={(e) => {

@@ -1,7 +1,5 @@
-import { Menu } from "@mantine/core";
-import { Modal } from "../ui/modal";
-import { useEffect, useMemo, useState, type ReactNode } from "react";
-import { NavLink, useLocation, useNavigate } from "react-router";
+import { lazy, Suspense, useEffect, useMemo, useState, type ReactNode } from "react";
+import { NavLink, useLocation } from "react-router";
 import { request } from "../api/client";
 import { queryClient } from "../api/queries";
 import { browserZone, offsetText } from "../lib/time";
@@ -10,10 +8,14 @@ import { setPrefs, usePrefs, useZone } from "../prefs";
 import { Choice, Choices } from "../ui/choices";
 import { Icon, Mark } from "../ui/icons";
 import { useKeys } from "../ui/keys";
+import { Later } from "../ui/later";
 import { toast } from "../ui/toast";
 import { LabSwitch } from "./labs";
 import { can, useSession } from "./me";
-import { ShortcutSheet } from "./shortcuts";
+
+const ShortcutSheet = lazy(() => import("./shortcuts"));
+const screensMenu = () => import("./menus").then((m) => m.ScreensMenu);
+const accountMenu = () => import("./menus").then((m) => m.AccountMenu);
 
 const NAV = [
   { to: "/logs/api", under: "/log", label: "Logs", right: "" },
@@ -45,7 +47,6 @@ export function LiveBadge() {
 export function Shell({ children }: { children: ReactNode }) {
   const me = useSession();
   const at = useLocation().pathname;
-  const go = useNavigate();
   const live = useLiveState();
   const [help, setHelp] = useState(false);
 
@@ -71,16 +72,8 @@ export function Shell({ children }: { children: ReactNode }) {
       <a className="skip" href="#main">Skip to content</a>
       <header className="bar">
         <span className="menu-only">
-          <Menu position="bottom-start">
-            <Menu.Target>
-              <button type="button" className="iconbtn" aria-label="Screens"><Icon name="menu" /></button>
-            </Menu.Target>
-            <Menu.Dropdown>
-              {items.map((n) => (
-                <Menu.Item key={n.to} onClick={() => void go(n.to)}
-                  aria-current={active(n.under) ? "page" : undefined}>{n.label}</Menu.Item>))}
-            </Menu.Dropdown>
-          </Menu>
+          <Later load={screensMenu} kind="menu" props={{ items: items.map((n) => ({ ...n, active: active(n.under) })) }}
+            target={<button type="button" className="iconbtn" aria-label="Screens"><Icon name="menu" /></button>} />
         </span>
         <NavLink to="/logs/api" className="brand" aria-label="Integrations, all logs">
           <Mark /><span>Integrations</span>
@@ -97,22 +90,8 @@ export function Shell({ children }: { children: ReactNode }) {
         <SchemeButton />
         <button type="button" className="iconbtn wide-only" aria-label="Keyboard shortcuts"
           title="Keyboard shortcuts (?)" onClick={() => setHelp(true)}><Icon name="help" /></button>
-        <Menu position="bottom-end" width={240}>
-          <Menu.Target>
-            <button type="button" className="iconbtn" aria-label="Account"><Icon name="user" /></button>
-          </Menu.Target>
-          <Menu.Dropdown>
-            <div style={{ padding: "6px 12px" }}>
-              <div className="strong clip">{me.name}</div>
-              <div className="muted" style={{ fontSize: 13 }}>
-                {me.role}, {me.org_id === 0 ? "all organisations" : `organisation ${me.org_id}`}
-              </div>
-            </div>
-            <Menu.Divider />
-            <Menu.Item onClick={() => setHelp(true)}>Keyboard and display</Menu.Item>
-            <Menu.Item onClick={() => void signOut()}>Sign out</Menu.Item>
-          </Menu.Dropdown>
-        </Menu>
+        <Later load={accountMenu} kind="menu" props={{ me, help: () => setHelp(true), signOut: () => void signOut() }}
+          target={<button type="button" className="iconbtn" aria-label="Account"><Icon name="user" /></button>} />
       </header>
       {live === "offline" ? (
         <div className="banner bad" role="status">
@@ -120,10 +99,7 @@ export function Shell({ children }: { children: ReactNode }) {
         </div>
       ) : null}
       <div id="main" tabIndex={-1} style={{ outline: "none" }}>{children}</div>
-      <Modal opened={help} onClose={() => setHelp(false)} title="Keyboard and display" size="lg"
-        closeButtonProps={{ "aria-label": "Close" }}>
-        <ShortcutSheet />
-      </Modal>
+      {help ? <Suspense fallback={null}><ShortcutSheet close={() => setHelp(false)} /></Suspense> : null}
     </>
   );
 }

@@ -1,4 +1,5 @@
 import { setPrefs, usePrefs } from "../prefs";
+import { Modal } from "../ui/modal";
 import { Segmented } from "../ui/parts";
 
 const KEYS: readonly [string[], string][] = [
@@ -15,35 +16,38 @@ const KEYS: readonly [string[], string][] = [
   [["?"], "This sheet"],
 ];
 
-export function ShortcutSheet() {
+export default function ShortcutSheet({ close }: { close: () => void }) {
   const { keys, dense, scheme } = usePrefs();
   return (
-    <div style={{ display: "flex", flexDirection: "column", gap: 16 }}>
-      <table className="plain">
-        <tbody>
-          {KEYS.map(([k, what]) => (
-            <tr key={what}>
-              <td style={{ width: 130 }}>{k.map((x) => <kbd key={x} style={{ marginRight: 4 }}>{x}</kbd>)}</td>
-              <td>{what}</td>
-            </tr>))}
-        </tbody>
-      </table>
-      <label className="row">
-        <input type="checkbox" checked={keys}
-          onChange={(e) => setPrefs({ keys: e.currentTarget.checked })} />
-        Single-key shortcuts
-      </label>
-      <div className="row wrap">
-        <span>Rows</span>
-        <Segmented label="Row height" value={dense ? "dense" : "comfortable"}
-          options={[{ value: "dense", label: "Dense" }, { value: "comfortable", label: "Comfortable" }]}
-          onChange={(v) => setPrefs({ dense: v === "dense" })} />
-        <span style={{ marginLeft: 12 }}>Theme</span>
-        <Segmented label="Theme" value={scheme}
-          options={[{ value: "auto", label: "System" }, { value: "light", label: "Light" },
-            { value: "dark", label: "Dark" }]}
-          onChange={(v) => setPrefs({ scheme: v })} />
+    <Modal opened onClose={close} title="Keyboard and display" size="lg"
+      closeButtonProps={{ "aria-label": "Close" }}>
+      <div style={{ display: "flex", flexDirection: "column", gap: 16 }}>
+        <table className="plain">
+          <tbody>
+            {KEYS.map(([k, what]) => (
+              <tr key={what}>
+                <td style={{ width: 130 }}>{k.map((x) => <kbd key={x} style={{ marginRight: 4 }}>{x}</kbd>)}</td>
+                <td>{what}</td>
+              </tr>))}
+          </tbody>
+        </table>
+        <label className="row">
+          <input type="checkbox" checked={keys}
+            onChange={(e) => setPrefs({ keys: e.currentTarget.checked })} />
+          Single-key shortcuts
+        </label>
+        <div className="row wrap">
+          <span>Rows</span>
+          <Segmented label="Row height" value={dense ? "dense" : "comfortable"}
+            options={[{ value: "dense", label: "Dense" }, { value: "comfortable", label: "Comfortable" }]}
+            onChange={(v) => setPrefs({ dense: v === "dense" })} />
+          <span style={{ marginLeft: 12 }}>Theme</span>
+          <Segmented label="Theme" value={scheme}
+            options={[{ value: "auto", label: "System" }, { value: "light", label: "Light" },
+              { value: "dark", label: "Dark" }]}
+            onChange={(v) => setPrefs({ scheme: v })} />
+        </div>
       </div>
-    </div>
+    </Modal>
   );
 }

@@ -3,38 +3,19 @@
  * hold nothing but its items, so this is a small dialog.
  */
 
-import { Popover } from "@mantine/core";
-import { cloneElement, useState, type ReactElement, type ReactNode } from "react";
+import type { ReactNode } from "react";
+import { Later, type Arrived } from "./later";
 
-export function Choices({ label, width, target, find, children, onClose }: {
-  label: string; width: number; target: ReactElement<{ onClick?: () => void }>; onClose?: () => void;
+export interface ChoicesProps {
+  label: string; width: number; onClose?: () => void;
   find?: { label: string; placeholder: string; value: string; onChange: (v: string) => void };
   children: (choose: (f: () => void) => () => void) => ReactNode;
-}) {
-  const [open, setOpen] = useState(false);
-  const change = (to: boolean): void => {
-    setOpen(to);
-    if (!to) {
-      onClose?.();
-    }
-  };
-  const choose = (f: () => void) => () => {
-    f();
-    change(false);
-  };
-  return (
-    <Popover opened={open} onChange={change} position="bottom-end" width={width} trapFocus returnFocus>
-      <Popover.Target>{cloneElement(target, { onClick: () => change(!open) })}</Popover.Target>
-      <Popover.Dropdown aria-label={label} p={4}>
-        {find ? (
-          <div style={{ padding: 4 }}>
-            <input className="field" style={{ width: "100%" }} aria-label={find.label} placeholder={find.placeholder}
-              value={find.value} onChange={(e) => find.onChange(e.currentTarget.value)} />
-          </div>) : null}
-        <div style={{ maxHeight: 320, overflowY: "auto" }}>{children(choose)}</div>
-      </Popover.Dropdown>
-    </Popover>
-  );
+}
+
+const load = () => import("./choices-box").then((m) => m.ChoicesBox);
+
+export function Choices({ target, ...props }: ChoicesProps & Arrived) {
+  return <Later load={load} kind="dialog" target={target} props={props} />;
 }
 
 export function Choice({ on, pick, children }: { on: boolean; pick: () => void; children: ReactNode }) {

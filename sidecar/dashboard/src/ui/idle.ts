@@ -3,7 +3,7 @@
 import { startTransition, useEffect, useState } from "react";
 
 /* Calls F then; the result takes it back.  Safari has no such callback. */
-function whenIdle(f: () => void): () => void {
+export function whenIdle(f: () => void): () => void {
   if (!window.requestIdleCallback) {
     const t = setTimeout(f, 200);
     return () => clearTimeout(t);
