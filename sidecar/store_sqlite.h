@@ -182,6 +182,15 @@ must_check enum result sqlite_dict_text(struct sqlite_conn *c, int64_t id,
 must_check enum result sqlite_packer_create(struct store_sqlite *s);
 void sqlite_packer_destroy(struct store_sqlite *s);
 
+/*
+ * A buffer of packed rows, which is given back with the memory it has by then:
+ * to grow and to touch a new one costs as much as a tenth of the packing.
+ */
+void sqlite_packer_lend(struct store_sqlite *s, struct buf *b, size_t cap);
+void sqlite_packer_take_back(struct store_sqlite *s, struct buf *b);
+/* Frees what is kept of them. */
+void sqlite_packer_idle(struct store_sqlite *s);
+
 /* What the directory's columns do not hold, bodies left out; starts with the
  * digest. */
 void sqlite_pack_detail(const struct logdoc *d, struct buf *out);

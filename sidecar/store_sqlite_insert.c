@@ -669,7 +669,7 @@ insert(struct store_sqlite *s, struct insert_job *job, sqlite_job_pt run)
     enum result  result;
 
     job->random = (unsigned) clock_mono_us();
-    buf_init(&job->bytes, INSERT_MAX_BYTES);
+    sqlite_packer_lend(s, &job->bytes, INSERT_MAX_BYTES);
 
     job->packed = calloc(job->n + 1, sizeof(job->packed[0]));
     job->fit = malloc((job->n + 1) * sizeof(job->fit[0]));
@@ -680,7 +680,7 @@ insert(struct store_sqlite *s, struct insert_job *job, sqlite_job_pt run)
         result = sqlite_write(s, run, job);
     }
 
-    buf_cleanup(&job->bytes);
+    sqlite_packer_take_back(s, &job->bytes);
     free(job->fit);
     free(job->packed);
     return result;

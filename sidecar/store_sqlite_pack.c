@@ -18,6 +18,9 @@
 #define PACK_LEVEL      1
 #define PACK_SMALL      256                /* not worth a frame */
 #define PACK_KEEP       (1024 * 1024)      /* a larger scratch is given back */
+#define PACK_KEEP_ROWS  (4 * 1024 * 1024)
+#define PACK_KEPT       4                  /* buffers of rows */
+#define PACK_NUMBER     10                 /* bytes of one, at most */
 
 struct pack_context {
     struct pack_context  *next;
@@ -28,6 +31,8 @@ struct pack_context {
 struct sqlite_packer {
     pthread_mutex_t       lock;
     struct pack_context  *free;
+    struct buf            kept[PACK_KEPT];
+    unsigned              nkept;
 };
 
 struct unpack {
@@ -66,6 +71,56 @@ context_destroy(struct pack_context *x)
 
 
 void
+sqlite_packer_lend(struct store_sqlite *s, struct buf *b, size_t cap)
+{
+    struct sqlite_packer  *k = s->packer;
+
+    buf_init(b, cap);
+
+    pthread_mutex_lock(&k->lock);
+    if (k->nkept > 0) {
+        *b = k->kept[--k->nkept];
+        b->cap = cap;
+    }
+    pthread_mutex_unlock(&k->lock);
+}
+
+
+void
+sqlite_packer_take_back(struct store_sqlite *s, struct buf *b)
+{
+    struct sqlite_packer  *k = s->packer;
+    bool                   keep = b->size > 0 && b->size <= PACK_KEEP_ROWS;
+
+    buf_reset(b);
+
+    pthread_mutex_lock(&k->lock);
+    keep = keep && k->nkept < PACK_KEPT;
+    if (keep) {
+        k->kept[k->nkept++] = *b;
+    }
+    pthread_mutex_unlock(&k->lock);
+
+    if (!keep) {
+        buf_cleanup(b);
+    }
+}
+
+
+void
+sqlite_packer_idle(struct store_sqlite *s)
+{
+    struct sqlite_packer  *k = s->packer;
+
+    pthread_mutex_lock(&k->lock);
+    while (k->nkept > 0) {
+        buf_cleanup(&k->kept[--k->nkept]);
+    }
+    pthread_mutex_unlock(&k->lock);
+}
+
+
+void
 sqlite_packer_destroy(struct store_sqlite *s)
 {
     struct pack_context  *x, *next;
@@ -73,6 +128,8 @@ sqlite_packer_destroy(struct store_sqlite *s)
     if (s->packer == NULL) {
         return;
     }
+
+    sqlite_packer_idle(s);
 
     for (x = s->packer->free; x != NULL; x = next) {
         next = x->next;
@@ -134,51 +191,68 @@ context_return(struct sqlite_packer *k, struct pack_context *x)
 }
 
 
-static void
-put_uint(struct buf *b, uint64_t v)
-{
-    uint8_t   bytes[10];
-    unsigned  n = 0;
+/* Each writes where P is and gives the place behind. */
 
+static uint8_t *
+put_uint(uint8_t *p, uint64_t v)
+{
     while (v >= 0x80) {
-        bytes[n++] = (uint8_t) (v | 0x80);
+        *p++ = (uint8_t) (v | 0x80);
         v >>= 7;
     }
 
-    bytes[n++] = (uint8_t) v;
-    (void) buf_add(b, bytes, n);           /* a failure stays in the buffer */
+    *p++ = (uint8_t) v;
+    return p;
 }
 
 
-static void
-put_int(struct buf *b, int64_t v)
+static uint8_t *
+put_int(uint8_t *p, int64_t v)
 {
     uint64_t  zigzag = ((uint64_t) v << 1) ^ (uint64_t) (v >> 63);
 
-    put_uint(b, v == LOGDOC_NONE ? 0 : zigzag + 1);
+    return put_uint(p, v == LOGDOC_NONE ? 0 : zigzag + 1);
 }
 
 
-static void
-put_text(struct buf *b, struct slice s)
+static uint8_t *
+put_text(uint8_t *p, struct slice s)
 {
-    put_uint(b, s.n);
+    p = put_uint(p, s.n);
 
     if (s.n > 0) {
-        (void) buf_add(b, s.p, s.n);
+        memcpy(p, s.p, s.n);
     }
+
+    return p + s.n;
 }
 
 
-static void
-put_pairs(struct buf *b, const struct log_pair *pairs, unsigned n)
+static uint8_t *
+put_pairs(uint8_t *p, const struct log_pair *pairs, unsigned n)
 {
-    put_uint(b, n);
+    p = put_uint(p, n);
 
     for (unsigned i = 0; i < n; i++) {
-        put_text(b, pairs[i].name);
-        put_text(b, pairs[i].value);
+        p = put_text(p, pairs[i].name);
+        p = put_text(p, pairs[i].value);
     }
+
+    return p;
+}
+
+
+/* Bytes that they take, at most. */
+static size_t
+pairs_most(const struct log_pair *pairs, unsigned n)
+{
+    size_t  most = PACK_NUMBER;
+
+    for (unsigned i = 0; i < n; i++) {
+        most += 2 * PACK_NUMBER + pairs[i].name.n + pairs[i].value.n;
+    }
+
+    return most;
 }
 
 
@@ -268,34 +342,53 @@ get_pairs(struct unpack *u, struct log_pair *pairs)
     &(d)->client_port, &(d)->expires_us, &(d)->priority
 
 
+#define PACK_NTEXTS     21
+#define PACK_NINTS      9
+
+
 void
 sqlite_pack_detail(const struct logdoc *d, struct buf *out)
 {
-    const struct slice *const  texts[] = { PACK_TEXTS(d) };
-    const int64_t *const       ints[] = { PACK_INTS(d) };
+    const struct slice *const  texts[PACK_NTEXTS] = { PACK_TEXTS(d) };
+    const int64_t *const       ints[PACK_NINTS] = { PACK_INTS(d) };
+    uint8_t                   *p, *begin;
+    size_t                     most;
 
-    (void) buf_add(out, d->digest, sizeof(d->digest));
-    put_uint(out, PACK_FORMAT);
-    put_uint(out, d->complete != 0);
+    most = sizeof(d->digest) + (2 + PACK_NINTS) * PACK_NUMBER
+        + pairs_most(d->refs, d->nrefs) + pairs_most(d->fields, d->nfields);
 
-    for (size_t i = 0; i < sizeof(ints) / sizeof(ints[0]); i++) {
-        put_int(out, *ints[i]);
+    for (size_t i = 0; i < PACK_NTEXTS; i++) {
+        most += PACK_NUMBER + texts[i]->n;
     }
 
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        put_text(out, *texts[i]);
+    begin = (uint8_t *) buf_room(out, most);
+    if (begin == NULL) {
+        return;                            /* which stays in the buffer */
     }
 
-    put_pairs(out, d->refs, d->nrefs);
-    put_pairs(out, d->fields, d->nfields);
+    memcpy(begin, d->digest, sizeof(d->digest));
+    p = put_uint(begin + sizeof(d->digest), PACK_FORMAT);
+    p = put_uint(p, d->complete != 0);
+
+    for (size_t i = 0; i < PACK_NINTS; i++) {
+        p = put_int(p, *ints[i]);
+    }
+
+    for (size_t i = 0; i < PACK_NTEXTS; i++) {
+        p = put_text(p, *texts[i]);
+    }
+
+    p = put_pairs(p, d->refs, d->nrefs);
+    p = put_pairs(p, d->fields, d->nfields);
+    out->n += (size_t) (p - begin);
 }
 
 
 enum result
 sqlite_unpack_detail(struct slice p, struct logdoc *d)
 {
-    struct slice *const  texts[] = { PACK_TEXTS(d) };
-    int64_t *const       ints[] = { PACK_INTS(d) };
+    struct slice *const  texts[PACK_NTEXTS] = { PACK_TEXTS(d) };
+    int64_t *const       ints[PACK_NINTS] = { PACK_INTS(d) };
     struct unpack        u;
 
     if (p.n < sizeof(d->digest)) {
@@ -313,11 +406,11 @@ sqlite_unpack_detail(struct slice p, struct logdoc *d)
 
     d->complete = get_uint(&u) != 0;
 
-    for (size_t i = 0; i < sizeof(ints) / sizeof(ints[0]); i++) {
+    for (size_t i = 0; i < PACK_NINTS; i++) {
         *ints[i] = get_int(&u);
     }
 
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+    for (size_t i = 0; i < PACK_NTEXTS; i++) {
         *texts[i] = get_text(&u);
     }
 
@@ -364,6 +457,7 @@ sqlite_pack_body(struct store_sqlite *s, const struct logdoc *d,
     struct buf *out)
 {
     const struct slice *const  parts[PACK_NBODIES] = { PACK_BODIES(d) };
+    uint8_t                    head[(1 + PACK_NBODIES) * PACK_NUMBER], *p;
     struct pack_context       *x;
     enum result                result;
     size_t                     total = 0;
@@ -376,11 +470,13 @@ sqlite_pack_body(struct store_sqlite *s, const struct logdoc *d,
         return RESULT_OK;
     }
 
-    put_uint(out, total < PACK_SMALL ? PACK_RAW : PACK_ZSTD);
+    p = put_uint(head, total < PACK_SMALL ? PACK_RAW : PACK_ZSTD);
 
     for (int i = 0; i < PACK_NBODIES; i++) {
-        put_uint(out, parts[i]->n);
+        p = put_uint(p, parts[i]->n);
     }
+
+    (void) buf_add(out, head, (size_t) (p - head));
 
     if (total < PACK_SMALL) {
         for (int i = 0; i < PACK_NBODIES; i++) {

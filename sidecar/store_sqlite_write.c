@@ -176,6 +176,7 @@ writer_rest(struct sqlite_writer *w)
 {
     pthread_mutex_unlock(&w->lock);
     (void) sqlite3_db_release_memory(w->conn.db);
+    sqlite_packer_idle(w->conn.store);
     (void) malloc_trim(0);
     pthread_mutex_lock(&w->lock);
 }
