@@ -87,10 +87,14 @@ static const char *const  record_cuts[RECORD_CUT_COUNT] = {
 };
 
 /* other methods share one label: a label's number of values must be small */
-static const char *const  record_methods[] = {
-    "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE",
-    "CONNECT", "PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK",
-    "UNLOCK"
+static const struct slice  record_methods[] = {
+#define METHOD_(word)  { word, sizeof(word) - 1 }
+    METHOD_("GET"), METHOD_("POST"), METHOD_("PUT"), METHOD_("PATCH"),
+    METHOD_("DELETE"), METHOD_("HEAD"), METHOD_("OPTIONS"), METHOD_("TRACE"),
+    METHOD_("CONNECT"), METHOD_("PROPFIND"), METHOD_("PROPPATCH"),
+    METHOD_("MKCOL"), METHOD_("COPY"), METHOD_("MOVE"), METHOD_("LOCK"),
+    METHOD_("UNLOCK")
+#undef METHOD_
 };
 
 /* the state of one decoding */
@@ -481,22 +485,40 @@ record_claim(struct record *out)
 }
 
 
+static struct slice
+record_method(struct slice method)
+{
+    for (size_t i = 0; i < sizeof(record_methods) / sizeof(record_methods[0]);
+         i++)
+    {
+        if (slice_eq(method, record_methods[i])) {
+            return record_methods[i];
+        }
+    }
+
+    return method.n == 0 ? SLICE_LIT("-") : SLICE_LIT("OTHER");
+}
+
+
+/* "METHOD route" */
 static enum result
 record_label(struct record_reader *rd)
 {
     struct logdoc  *d = &rd->out->doc;
-    const char     *method = d->method.n == 0 ? "-" : "OTHER";
+    struct slice    method = record_method(d->method);
+    struct slice    route = d->route.n == 0 ? SLICE_LIT("-") : d->route;
+    char           *p;
 
-    for (size_t i = 0; i < sizeof(record_methods) / sizeof(char *); i++) {
-        if (slice_eq(d->method, slice_of(record_methods[i]))) {
-            method = record_methods[i];
-        }
+    p = arena_alloc(rd->arena, method.n + 1 + route.n);
+    if (p == NULL) {
+        return RESULT_MEMORY;
     }
 
-    d->endpoint = arena_printf(rd->arena, "%s %.*s", method,
-        d->route.n == 0 ? 1 : (int) d->route.n,
-        d->route.n == 0 ? "-" : d->route.p);
-    return d->endpoint.p == NULL ? RESULT_MEMORY : RESULT_OK;
+    memcpy(p, method.p, method.n);
+    p[method.n] = ' ';
+    memcpy(p + method.n + 1, route.p, route.n);
+    d->endpoint = (struct slice) { p, method.n + 1 + route.n };
+    return RESULT_OK;
 }
 
 
