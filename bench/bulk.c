@@ -2,7 +2,8 @@
  * The store's own bulk insert: the rows that a drain has left in one store go
  * as they are, from memory, into an empty store of the same schema and the same
  * settings, by prepared statements or by the driver's insert_many, so many logs
- * a transaction.  What the drain is held against.
+ * a transaction.  What the drain is held against.  Left out are labels, parts of
+ * references and the buckets of the heatmap, a few rows a transaction.
  *
  *   bulk sqlite:/from sqlite:/to BATCH | bulk mongodb://from mongodb://to BATCH
  *
