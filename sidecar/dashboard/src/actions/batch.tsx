@@ -53,7 +53,7 @@ function Confirm({ plan, close, again }: { plan: Plan; close: () => void; again:
         <div><dt>Can be sent again</dt><dd className="big">{count(plan.eligible)}</dd></div>
         <div><dt>Cannot</dt><dd className="big">{count(plan.matched - plan.eligible)}</dd></div>
         </dl>
-      <p className="muted" style={{ margin: 0 }}>This plan holds until <Time at={plan.expires_at} />.</p>
+      <p className="muted" style={{ margin: 0 }}>This plan holds until <Time at={plan.expires_at} form="minute" />.</p>
       {reasons.length > 0 ? (
         <table className="plain"><caption className="visually-hidden">Why some cannot be sent again</caption>
           <thead><tr><th scope="col">Not sent because</th><th scope="col" className="num">Count</th></tr></thead>

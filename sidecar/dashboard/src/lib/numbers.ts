@@ -43,7 +43,7 @@ export function percent(part: number, whole: number): string {
 /* Change against the period before; null when there is nothing to compare. */
 export function change(now: number, was: number): { text: string; sign: -1 | 0 | 1 } | null {
   if (was <= 0) {
-    return now > 0 ? { text: "new", sign: 1 } : null;
+    return now > 0 ? { text: "was 0", sign: 1 } : null;
   }
   const p = 100 * (now - was) / was;
   if (Math.abs(p) < 0.5) {

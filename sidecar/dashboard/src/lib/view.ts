@@ -12,6 +12,13 @@ export const TABS: readonly Tab[] = ["api", "webhook", "errors"];
 export type HeatBy = "endpoint" | "action" | "developer";
 export type Panel = "both" | "heatmap" | "charts" | "none";
 
+const PANELS: readonly Panel[] = ["both", "heatmap", "charts", "none"];
+
+/* On a phone the list comes sooner. */
+export function panelOf(v: View, small: boolean): Panel {
+  return v.panel ?? (small ? "heatmap" : "both");
+}
+
 export interface View {
   tab: Tab;
   tokens: Token[];
@@ -21,13 +28,13 @@ export interface View {
   log: string | null;           /* open in the drawer */
   part: string | null;          /* tab inside the detail */
   by: HeatBy;
-  panel: Panel;
+  panel: Panel | null;          /* null: what the screen has room for */
   tail: boolean;
 }
 
 export const DEFAULT_VIEW: View = {
   tab: "api", tokens: [], range: DEFAULT_RANGE, sort: "-time", cols: null,
-  log: null, part: null, by: "endpoint", panel: "both", tail: false,
+  log: null, part: null, by: "endpoint", panel: null, tail: false,
 };
 
 const OWN = new Set(["range", "from", "to", "sort", "cols", "log", "part",
@@ -45,8 +52,7 @@ export function parseView(tab: string | undefined, search: URLSearchParams): Vie
   const by = search.get("by");
   v.by = by === "action" || by === "developer" ? by : "endpoint";
   const panel = search.get("panel");
-  v.panel = panel === "heatmap" || panel === "charts" || panel === "none"
-    ? panel : "both";
+  v.panel = PANELS.find((p) => p === panel) ?? null;
   v.tail = search.get("tail") === "1";
   for (const [name, value] of search) {
     if (!OWN.has(name)) {
@@ -67,7 +73,7 @@ export function viewSearch(v: View): URLSearchParams {
   if (v.by !== "endpoint") {
     p.set("by", v.by);
   }
-  if (v.panel !== "both") {
+  if (v.panel) {
     p.set("panel", v.panel);
   }
   if (v.tail) {

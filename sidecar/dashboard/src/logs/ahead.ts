@@ -28,7 +28,7 @@ export async function askAhead(pathname: string, search: string): Promise<void> 
     void queryClient.prefetchInfiniteQuery(logsQuery(listParams(filters, view, span), 0));
   }
   void queryClient.prefetchQuery(summaryQuery(summaryParams(filters, span, zone)));
-  if (view.panel === "both" || view.panel === "heatmap") {
+  if (view.panel !== "charts" && view.panel !== "none") {
     void queryClient.prefetchQuery(heatmapQuery(heatmapParams(view, span, zone)));
   }
 }

@@ -1,4 +1,3 @@
-import { useMediaQuery } from "@mantine/hooks";
 import { defaultRangeExtractor, useWindowVirtualizer } from "@tanstack/react-virtual";
 import { memo, useEffect, useRef, useState, type CSSProperties,
   type MouseEvent } from "react";
@@ -9,6 +8,7 @@ import { usePrefs } from "../prefs";
 import { Icon } from "../ui/icons";
 import { useIdle } from "../ui/idle";
 import { Status, Time } from "../ui/parts";
+import { useSmall } from "../ui/small";
 import { endpointOf, refsText, type Column, type Names } from "./columns";
 
 export interface GridProps {
@@ -33,7 +33,7 @@ export interface GridProps {
 
 export function Grid(p: GridProps) {
   const { dense } = usePrefs();
-  const small = useMediaQuery("(max-width: 640px)", false, { getInitialValueInEffect: false });
+  const small = useSmall();
   const height = small ? 62 : dense ? 32 : 40;
   /* first what is in sight, then what a little scrolling brings */
   const idle = useIdle();
@@ -129,7 +129,7 @@ export function Grid(p: GridProps) {
             const log = p.rows[it.index]!;
             return (
               <Row key={log._id} log={log} index={it.index} y={it.start - v.options.scrollMargin}
-                columns={p.columns} names={p.names} small={small ?? false}
+                columns={p.columns} names={p.names} small={small}
                 on={log._id === p.open} tab={log._id === (p.current ?? p.rows[0]!._id)}
                 picked={p.picked.has(log._id)}
                 fresh={p.fresh.has(log._id)}
@@ -180,22 +180,30 @@ const Row = memo(function Row(p: RowProps) {
           <div className="row">
             <span className="grow clip">{link(visibleLine(endpointOf(log)))}</span>
             <span className="sub">{millis(log.timing.duration_ms)}</span></div>
-          <div className="clip sub" style={{ fontSize: 12, lineHeight: "16px" }}>{visibleLine(refsText(log)) || "\u00a0"}</div>
+          <div className="clip sub" style={{ fontSize: 12, lineHeight: "16px" }}>
+            {visibleLine(refsText(log)) || (log.error ? null : "\u00a0")}<Reason log={log} /></div>
         </div>
       </div>
     );
   }
+  const tells = p.columns.some((c) => c.key === "error");
   return (
     <div className={cls} role="row" aria-rowindex={p.index + 2} aria-selected={p.picked}
       style={{ transform: `translateY(${p.y}px)` }}>
       {pick}
       {p.columns.map((c) => (
         <div key={c.key} role="gridcell" className={c.num ? "num" : ""}>
-          {c.key === "endpoint" ? link(c.cell(log, p.names)) : c.cell(log, p.names)}
+          {c.key === "endpoint" ? <>{link(c.cell(log, p.names))}{tells ? null : <Reason log={log} />}</> : c.cell(log, p.names)}
         </div>))}
     </div>
   );
 });
+
+/* Why it failed, where no column says so. */
+function Reason({ log }: { log: Log }) {
+  const why = log.error && log.status !== "SUCCESS" ? log.error.message || log.error.code : null;
+  return why ? <span className="why">{visibleLine(why)}</span> : null;
+}
 
 export function NewRows({ n, atLeast, show }: { n: number; atLeast: boolean; show: () => void }) {
   if (n === 0 && !atLeast) {

@@ -45,7 +45,7 @@ export function Tiles({ view, data, error, retry, stale }: {
         spark={<Spark values={cells.map(([, fail]) => fail)} color="var(--fail)" />} />
       <Tile label="Pending now" mark={"\u25f7"} color="var(--pending)"
         value={short(data.in_flight.pending)} title={count(data.in_flight.pending)}
-        to={status("PENDING")} note="waiting for their time" />
+        to={status("PENDING")} note="not due yet" />
       <Tile label="Retrying now" mark={"\u21bb"} color="var(--retry)"
         value={short(data.in_flight.retrying)} title={count(data.in_flight.retrying)}
         to={status("RETRYING")} note="will be tried again" />
@@ -53,7 +53,7 @@ export function Tiles({ view, data, error, retry, stale }: {
         note={`${count(total)}${more} in the range`}
         spark={<Spark values={cells.map(([ok, fail]) => ok + fail)} color="var(--neutral)" />} />
       <Tile label="Latency p95" value={millis(now.latency_ms.p95)}
-        small={`p50 ${millis(now.latency_ms.p50)}`} worse="up"
+        note={`p50 ${millis(now.latency_ms.p50)}`} worse="up"
         delta={now.latency_ms.p95 !== null && was.latency_ms.p95 !== null
           ? change(now.latency_ms.p95, was.latency_ms.p95) : null}
         spark={late ? <Spark values={late} color="var(--neutral)" /> : null} />
@@ -75,9 +75,10 @@ function Tile(p: {
         {p.label}
       </span>
       <span className="value" title={p.title}><span className="nowrap">{p.value}</span>{p.small ? <small> {p.small}</small> : null}</span>
-      <span className={`delta${bad ? " bad" : ""}`}>
-        {p.delta ? <span title="Against the period before">{p.delta.text}
-          <span className="visually-hidden"> against the period before</span></span> : p.note ?? ""}
+      <span className="delta clip">
+        {p.delta ? <span className={bad ? "bad" : ""} title="Against the period before">{p.delta.text}
+          <span className="visually-hidden"> against the period before</span></span> : null}
+        {p.note ? <span className="note">{p.note}</span> : null}
       </span>
       {p.spark ? <span className="spark">{p.spark}</span> : null}
     </>

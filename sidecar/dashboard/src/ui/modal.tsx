@@ -8,6 +8,11 @@ import { useLayoutEffect } from "react";
 
 function FocusBack() {
   useLayoutEffect(() => {
+    /* the scrollbar's gutter lies outside of every overlay */
+    document.documentElement.classList.add("dimmed");
+    return () => document.documentElement.classList.remove("dimmed");
+  }, []);
+  useLayoutEffect(() => {
     const was = document.activeElement;
     return () => {
       if (was instanceof HTMLElement && was !== document.body && was.isConnected) {

@@ -3,7 +3,7 @@
 import { useEffect, useState, type ReactNode } from "react";
 import { ApiError } from "../api/client";
 import { useZone } from "../prefs";
-import { agoText, clockText, dateText, fullText, utcText } from "../lib/time";
+import { agoText, clockText, dateText, fullText, minuteText, utcText } from "../lib/time";
 import { copyText } from "./copy";
 import { Icon, type IconName } from "./icons";
 import { toast } from "./toast";
@@ -39,7 +39,7 @@ export function parseTime(s: string | null | undefined): number | null {
 
 /* In the reader's zone; UTC on hover. */
 export function Time({ at, form = "auto" }:
-  { at: string | null | undefined; form?: "auto" | "full" | "ago" }) {
+  { at: string | null | undefined; form?: "auto" | "full" | "ago" | "minute" }) {
   const zone = useZone();
   const t = parseTime(at);
   if (t === null) {
@@ -47,6 +47,7 @@ export function Time({ at, form = "auto" }:
   }
   const now = Date.now();
   const text = form === "full" ? fullText(t, zone) : form === "ago" ? agoText(t, now)
+    : form === "minute" && dateText(t, zone) === dateText(now, zone) ? minuteText(t, zone)
     : dateText(t, zone) === dateText(now, zone) ? clockText(t, zone)
       : `${dateText(t, zone).slice(5)} ${clockText(t, zone)}`;
   return (
