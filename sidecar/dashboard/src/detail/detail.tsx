@@ -1,13 +1,16 @@
-import { useMemo, type ReactNode } from "react";
+import { useQueryClient } from "@tanstack/react-query";
+import { useEffect, useMemo, type ReactNode } from "react";
 import { Link } from "react-router";
 import { BASE } from "../api/client";
 import { useLog } from "../api/queries";
-import type { Body, Log } from "../api/types";
+import type { Body, Log, LogError } from "../api/types";
 import { Actions } from "../actions/buttons";
 import { bytesText } from "../lib/body";
 import { curlText } from "../lib/curl";
 import { visible, visibleLine } from "../lib/escape";
 import { millis } from "../lib/numbers";
+import { saidBy } from "../lib/said";
+import { onFrame } from "../live/live";
 import { endpointOf, type Names } from "../logs/columns";
 import { Icon } from "../ui/icons";
 import { CopyButton, Failure, Loading, parseTime, Status, Time } from "../ui/parts";
@@ -23,6 +26,14 @@ export default function Detail({ id, names, part, onPart, tools }: {
   tools: ReactNode;
 }) {
   const q = useLog(id);
+  const client = useQueryClient();
+  /* a delivery goes on while it is looked at */
+  useEffect(() => onFrame((f) => {
+    if (f.type === "reset" || (f.type === "log" && f.data.some((c) => c.id === id))) {
+      void client.invalidateQueries({ queryKey: ["log", id] });
+      void client.invalidateQueries({ queryKey: ["attempts", id] });
+    }
+  }), [client, id]);
   if (q.data) {
     return <Loaded log={q.data} names={names} part={part} onPart={onPart} tools={tools} />;
   }
@@ -39,7 +50,8 @@ function Loaded({ log, names, part, onPart, tools }: {
   tools: ReactNode;
 }) {
   const parts: { value: Part; label: string }[] = [
-    { value: "payload", label: "Payload" }, { value: "headers", label: "Headers" },
+    { value: "payload", label: "Payload" },
+    ...(log.kind === "hl7" ? [] : [{ value: "headers" as const, label: "Headers" }]),
     ...(log.kind !== "api" || log.attempts > 0
       ? [{ value: "attempts" as const, label: `Attempts ${log.attempts}` }] : []),
     { value: "json", label: "Everything" }];
@@ -87,12 +99,7 @@ function Loaded({ log, names, part, onPart, tools }: {
         </div>
       </div>
       <div className="detail-body" role="tabpanel" id="part-panel" aria-labelledby={`part-${shown}`}>
-        {log.error ? (
-          <div className="errbox"><span className="code">{visibleLine(log.error.code)}</span>{" "}
-            {visible(log.error.message ?? "")}{" "}
-            {log.error.fingerprint
-              ? <Link to={`/logs/errors?error=${encodeURIComponent(log.error.fingerprint)}&range=24h`}>
-                all with this reason</Link> : null}</div>) : null}
+        {log.error ? <Why log={log} error={log.error} /> : null}
         {log.next_attempt_at ? <Next at={log.next_attempt_at} /> : null}
         {shown === "payload" ? (
           <>
@@ -112,6 +119,20 @@ function Loaded({ log, names, part, onPart, tools }: {
   );
 }
 
+/* What went wrong, in our words and in the receiver's. */
+function Why({ log, error }: { log: Log; error: LogError }) {
+  const said = useMemo(() => saidBy(bodyText(log.response).text, headerOf(log.response?.headers, "content-type")), [log.response]);
+  return (
+    <div className="errbox"><span className="code">{visibleLine(error.code)}</span>{" "}
+      {visible(error.message ?? "")}{" "}
+      {error.fingerprint
+        ? <Link to={`/logs/errors?error=${encodeURIComponent(error.fingerprint)}&range=24h`}>
+          all with this reason</Link> : null}
+      {said ? <div><span className="muted">It answered:</span> {visibleLine(said)}</div> : null}
+    </div>
+  );
+}
+
 /* What is overdue is held, or waits for a free worker. */
 function Next({ at }: { at: string }) {
   const late = Date.now() - (parseTime(at) ?? 0) > 0;
@@ -125,8 +146,8 @@ function fullUrl(l: Log): string {
   return /^[a-z][a-z0-9+.-]*:/i.test(url) || !l.host ? url : `${l.scheme ?? "http"}://${l.host}${url}`;
 }
 
-function Fact({ name, children }: { name: string; children: ReactNode }) {
-  return <div><dt>{name}</dt><dd>{children}</dd></div>;
+function Fact({ name, wide = false, children }: { name: string; wide?: boolean; children: ReactNode }) {
+  return <div className={wide ? "two" : undefined}><dt>{name}</dt><dd>{children}</dd></div>;
 }
 
 const FLAGS: Record<string, string> = {
@@ -153,9 +174,6 @@ function Facts({ log, names }: { log: Log; names: Names }) {
         <div className="row wrap">{log.flags.map((f) =>
           <span key={f} className="chip-out warn">{FLAGS[f] ?? f}</span>)}</div>) : null}
       <dl className="facts">
-        <Fact name="Id"><span className="row" style={{ gap: 0 }}>
-          <span className="mono">{log._id}</span><CopyButton text={log._id} what="the id" /></span></Fact>
-        {log.url ? <Fact name="Address"><span className="mono">{visibleLine(fullUrl(log))}</span></Fact> : null}
         <Fact name="Action">{log.action_id === null ? "\u2013"
           : <Link to={find("action_id", String(log.action_id))}>{log.action_id}{" "}
             {visibleLine(names.action.get(String(log.action_id)) ?? "")}</Link>}</Fact>
@@ -167,10 +185,13 @@ function Facts({ log, names }: { log: Log; names: Names }) {
         {Object.entries(log.refs ?? {}).map(([k, v]) => (
           <Fact key={k} name={k}><Link to={find(`ref[${k}]`, v)}>{visibleLine(v)}</Link></Fact>))}
         {Object.entries(log.fields ?? {}).map(([k, v]) => <Fact key={`f-${k}`} name={k}>{visibleLine(v)}</Fact>)}
-        {ids.map(([name, id, to]) => id
-          ? <Fact key={name} name={name}><Link to={to} className="mono">{visibleLine(id)}</Link></Fact> : null)}
         {log.client?.ip ? <Fact name="Client"><span className="mono">{log.client.ip}</span></Fact> : null}
         {log.expires_at ? <Fact name="Kept until"><Time at={log.expires_at} /></Fact> : null}
+        <Fact name="Id" wide><span className="row" style={{ gap: 0 }}>
+          <span className="mono">{log._id}</span><CopyButton text={log._id} what="the id" /></span></Fact>
+        {log.url ? <Fact name="Address" wide><span className="mono">{visibleLine(fullUrl(log))}</span></Fact> : null}
+        {ids.map(([name, id, to]) => id
+          ? <Fact key={name} name={name} wide><Link to={to} className="mono">{visibleLine(id)}</Link></Fact> : null)}
       </dl>
     </>
   );

@@ -3,11 +3,13 @@ import { Link, useParams, useSearchParams } from "react-router";
 import { useActionNames, useDeveloperNames } from "../api/queries";
 import { useLabNames } from "../shell/labs-data";
 import Detail from "./detail";
+import { useTitle } from "../ui/title";
 
 const NONE = new Map<string, string>();
 
 export default function DetailPage() {
   const { id } = useParams();
+  useTitle("Log");
   const [search, setSearch] = useSearchParams();
   const lab = useLabNames();
   const action = useActionNames().data ?? NONE;

@@ -10,6 +10,7 @@ import { csvCell, csvText } from "./csv";
 import { hexDump, prettyJson, shapeOf, base64Bytes } from "./body";
 import { prettyXml } from "./xml";
 import { rawMember } from "./raw";
+import { saidBy } from "./said";
 import { visible, visibleLine } from "./escape";
 import { change, millis, percent, short } from "./numbers";
 
@@ -263,7 +264,29 @@ describe("numbers", () => {
     expect(percent(1, 1000)).toBe("0.10%");
     expect(percent(0, 0)).toBe("\u2013");
     expect(change(150, 100)).toEqual({ text: "\u25b2 50%", sign: 1 });
-    expect(change(5, 0)).toEqual({ text: "new", sign: 1 });
+    expect(change(5, 0)).toEqual({ text: "was 0", sign: 1 });
     expect(change(0, 0)).toBeNull();
+  });
+});
+
+describe("the receiver's words", () => {
+  const cases: [string, string, string, string | null][] = [
+    ["a message", '{"error":"ledger did not answer","receiver":"demo"}', "application/json", "ledger did not answer"],
+    ["a problem: its detail before its title", '{"title":"Bad","detail":"slot is taken"}', "application/problem+json", "slot is taken"],
+    ["one inside of another", '{"error":{"code":7,"message":"no such bill"}}', "application/json", "no such bill"],
+    ["the first of several", '{"errors":[{"detail":"name is missing"},{"detail":"b"}]}', "application/json", "name is missing"],
+    ["a name of the prototype is no word", '{"__proto__":{"message":"x"}}', "application/json", null],
+    ["JSON that ends early", '{"error":"led', "application/json", null],
+    ["JSON without one", '{"id":7}', "application/json", null],
+    ["an HL7 refusal", "MSH|^~\\&|A|B|C|D|2026||ACK|1|P|2.5\rMSA|AR|1|Message type is not supported\r", "", "Message type is not supported"],
+    ["the user message of an ERR", "MSH|^~\\&|A|B|C|D|2026||ACK|1|P|2.5\rMSA|AE|1\rERR|||207|E||||ask the lab\r", "", "ask the lab"],
+    ["the title of a page", "<html><head><title>502 Bad Gateway</title></head></html>", "text/html", "502 Bad Gateway"],
+    ["a line of text", "\n  slow   down \nmore", "text/plain", "slow down"],
+    ["nothing", "", "text/plain", null],
+    ["what is too long is cut", "x".repeat(5000), "text/plain", `${"x".repeat(300)}\u2026`],
+    ["what is far too long is left alone", "x".repeat(300_000), "text/plain", null],
+  ];
+  it.each(cases)("%s", (_name, text, type, want) => {
+    expect(saidBy(text, type)).toBe(want);
   });
 });
