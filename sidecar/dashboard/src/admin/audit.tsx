@@ -1,8 +1,10 @@
 import { useState } from "react";
+import { Link } from "react-router";
 import { visibleLine } from "../lib/escape";
 import { AttemptDiff } from "../detail/attempt-diff";
 import { Time } from "../ui/parts";
 import { List, type Col } from "./table";
+import { useTitle } from "../ui/title";
 
 interface Entry {
   id: string;
@@ -16,8 +18,13 @@ interface Entry {
   detail?: { before?: unknown; after?: unknown } | null;
 }
 
+/* Collections of the store, as people call what is in them. */
+const THINGS: Record<string, string> = { integration_directory: "log", lab_integration: "integration", developer_authentication: "developer",
+  action_category: "category", api_key: "API key" };
+
 /* Who did what to which thing, and what it changed. */
 export default function AuditScreen() {
+  useTitle("Audit");
   const [open, setOpen] = useState<string | null>(null);
   const cols: Col<Entry>[] = [
     { head: "Time", cell: (e) => <Time at={e.at} /> },
@@ -26,8 +33,9 @@ export default function AuditScreen() {
     { head: "What", cell: (e) => <span className="strong">{visibleLine(e.action)}</span> },
     { head: "Target", cell: (e) => {
       const t = typeof e.target === "string" ? { type: "", id: e.target } : e.target;
-      return <><span className="muted">{t?.type}</span>{" "}
-        <span className="mono" style={{ overflowWrap: "anywhere" }}>{visibleLine(t?.id ?? "")}</span></>;
+      const id = <span className="mono" style={{ overflowWrap: "anywhere" }}>{visibleLine(t?.id ?? "")}</span>;
+      return <><span className="muted">{THINGS[t?.type] ?? t?.type}</span>{" "}
+        {t?.type === "integration_directory" ? <Link to={`/log/${encodeURIComponent(t.id)}`}>{id}</Link> : id}</>;
     } },
     { head: "Reason", cell: (e) => visibleLine(e.reason ?? "") },
     { head: "From", cell: (e) => <span className="mono">{e.ip ?? ""}</span> },
@@ -42,7 +50,7 @@ export default function AuditScreen() {
   ];
   return (
     <main className="page narrow">
-      <div className="page-head"><h1>Audit</h1><span className="muted">Every change by a person, newest first.</span></div>
+      <div className="page-head"><h1>Audit</h1><span className="muted">Sign-ins, changes and looks at bodies, newest first.</span></div>
       <section className="card" aria-label="Audit log">
         <List<Entry> path="/audit" cols={cols} rowKey={(e) => e.id} label="Audit entries"
           empty={<p>Sign-ins, changes and looks at bodies appear here.</p>} />

@@ -8,6 +8,7 @@ import { visibleLine } from "../lib/escape";
 import { can, useSession } from "../shell/me";
 import { Icon } from "../ui/icons";
 import { Time, parseTime } from "../ui/parts";
+import { useTitle } from "../ui/title";
 import { toast } from "../ui/toast";
 import { DocForm } from "./form";
 import { Integrations } from "./integrations";
@@ -29,6 +30,7 @@ export default function Configuration() {
   const kinds = KINDS.filter((k) => !k.read || can(me, k.read));
   const kind = kinds.find((k) => k.key === what);
   const integrations = what === "integrations";
+  useTitle(kind?.title ?? "Configuration");
   if (!kind && !integrations) {
     return <Navigate to="/config/integrations" replace />;
   }

@@ -8,6 +8,7 @@ import { can, useSession } from "../shell/me";
 import { Time } from "../ui/parts";
 import { toast } from "../ui/toast";
 import { List, type Col } from "./table";
+import { useTitle } from "../ui/title";
 
 interface Letter {
   id: string;
@@ -23,6 +24,7 @@ interface Letter {
 
 /* Records that could not be stored; they are kept and can be tried again. */
 export default function DeadLetters() {
+  useTitle("Dead letters");
   const me = useSession();
   const client = useQueryClient();
   const [open, setOpen] = useState<Letter | null>(null);

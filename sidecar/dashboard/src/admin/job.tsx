@@ -11,6 +11,7 @@ import { onFrame } from "../live/live";
 import { can, useSession } from "../shell/me";
 import { Failure, Loading, Segmented, Time } from "../ui/parts";
 import { List, type Col } from "./table";
+import { useTitle } from "../ui/title";
 
 const STATES: Record<JobState, [string, string, string]> = {
   queued: ["PENDING", "\u25f7", "Queued"], running: ["RETRYING", "\u21bb", "Running"],
@@ -49,6 +50,7 @@ const ITEMS = ["all", "waiting", "sent", "succeeded", "failed", "skipped", "canc
 /* One batch: how far it is, and the buttons that hold it. */
 export default function JobScreen() {
   const { id } = useParams();
+  useTitle("Retry job");
   const me = useSession();
   const client = useQueryClient();
   const key = ["job", id];

@@ -5,9 +5,11 @@ import { count } from "../lib/numbers";
 import { Time } from "../ui/parts";
 import { byWhom, JobStateMark, Progress } from "./job";
 import { List, type Col } from "./table";
+import { useTitle } from "../ui/title";
 
 /* Batches that were retried, newest first. */
 export default function JobsScreen() {
+  useTitle("Retry jobs");
   const cols: Col<Job>[] = [
     { head: "Started", cell: (j) => <Link to={`/jobs/${j.id}`}><Time at={j.created_at} /></Link> },
     { head: "State", cell: (j) => <JobStateMark state={j.state} /> },

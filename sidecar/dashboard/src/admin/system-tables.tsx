@@ -19,7 +19,7 @@ function drainText(d: Process["drain"]): string {
 }
 
 function dispatchText(d: Process["dispatch"]): string {
-  return d === null ? "\u2013" : `${count(d.delivered)} delivered, ${count(d.in_flight)} under way${d.breakers_open > 0 ? `, ${count(d.breakers_open)} open circuits` : ""}`;
+  return d === null ? "\u2013" : `${count(d.delivered)} delivered, ${count(d.in_flight)} under way${d.breakers_open > 0 ? `, ${count(d.breakers_open)} open ${d.breakers_open === 1 ? "circuit" : "circuits"}` : ""}`;
 }
 
 /* Every integrationd that works on this store. */

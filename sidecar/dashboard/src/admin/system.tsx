@@ -1,13 +1,12 @@
-import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { Link } from "react-router";
-import { json } from "../api/client";
-import { useIntegrationNames } from "../api/queries";
-import type { IntegrationState, System } from "../api/types";
+import { useIntegrationNames, useSystem } from "../api/queries";
+import type { IntegrationState } from "../api/types";
 import { bytesText } from "../lib/body";
 import { visibleLine } from "../lib/escape";
 import { count } from "../lib/numbers";
 import { spanText } from "../lib/time";
 import { Failure, Loading, Time } from "../ui/parts";
+import { useTitle } from "../ui/title";
 import { NginxTable, ProcessTable } from "./system-tables";
 
 /* How many, and -1 or nothing for what is not known. */
@@ -21,8 +20,8 @@ function Up({ up }: { up: boolean }) {
 
 /* Is everything well, and if not, which part. */
 export default function SystemScreen() {
-  const q = useQuery({ queryKey: ["system"], refetchInterval: 5000, staleTime: 0, placeholderData: keepPreviousData,
-    queryFn: ({ signal }) => json<System>("/system", { signal }) });
+  useTitle("System");
+  const q = useSystem(true, 5000);
   const s = q.data;
   return (
     <main className="page narrow">
@@ -35,7 +34,9 @@ export default function SystemScreen() {
             ? <div className="card" style={{ padding: "10px 14px" }}><span className="status" data-s="SUCCESS"><i aria-hidden="true">{"\u2713"}</i>No alerts</span></div>
             : s.alerts.map((a) => (
               <div className="errbox" role="alert" key={a.code}><span className="code">{visibleLine(a.code)}</span> {visibleLine(a.detail)}{" "}
-                {a.code === "dead_letters" ? <Link to="/dead-letters">Look at them</Link> : null}</div>))}
+                {a.code === "dead_letters" ? <Link to="/dead-letters">Look at them</Link> : null}
+                {a.code === "breakers_open" ? <Link to="/logs/webhook?status=FAIL&status=RETRYING&range=24h">Look at what fails</Link> : null}</div>))}
+          {s.dispatch && s.dispatch.integrations.length > 0 ? <Endpoints list={s.dispatch.integrations} total={s.dispatch.integrations_total} /> : null}
           <div className="split small">
             <Box title="Store" up={s.store.up} facts={[
               ["Kind", s.store.kind], ["Logs", known(s.store.logs)],
@@ -66,7 +67,6 @@ export default function SystemScreen() {
           </div>
           <ProcessTable list={s.processes} more={s.more_processes} />
           <NginxTable list={s.nginx} />
-          {s.dispatch && s.dispatch.integrations.length > 0 ? <Endpoints list={s.dispatch.integrations} total={s.dispatch.integrations_total} /> : null}
         </div>)}
     </main>
   );

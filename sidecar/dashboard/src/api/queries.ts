@@ -3,7 +3,7 @@
 import { QueryClient, infiniteQueryOptions, keepPreviousData, queryOptions, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { rawMember } from "../lib/raw";
 import { ApiError, json, parsed, request, type Params } from "./client";
-import type { Attempt, Body, ErrorGroup, Heatmap, Log, Me, Page, SavedView, Summary } from "./types";
+import type { Attempt, Body, ErrorGroup, Heatmap, Log, Me, Page, SavedView, Summary, System } from "./types";
 
 export const queryClient = new QueryClient({
   defaultOptions: {
@@ -106,6 +106,11 @@ export function useAttempts(id: string, enabled: boolean) {
 export function useViews() {
   return useQuery({ queryKey: ["views"],
     queryFn: ({ signal }) => json<Page<SavedView>>("/views", { signal }) });
+}
+
+export function useSystem(enabled: boolean, every: number) {
+  return useQuery({ queryKey: ["system"], enabled, refetchInterval: every, staleTime: 0, placeholderData: keepPreviousData,
+    queryFn: ({ signal }) => json<System>("/system", { signal }) });
 }
 
 /* Names for ids: asked once, kept while the page is open. */

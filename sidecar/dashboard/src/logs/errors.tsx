@@ -4,8 +4,9 @@ import { count } from "../lib/numbers";
 import { Time } from "../ui/parts";
 
 /* Failures by cause: kind, endpoint, code and status are one fingerprint. */
-export function ErrorGroups({ groups, stale, chosen, onPick }: {
+export function ErrorGroups({ groups, stale, chosen, onPick, retry }: {
   groups: ErrorGroup[]; stale: boolean; chosen: string | null; onPick: (g: ErrorGroup) => void;
+  retry: ((g: ErrorGroup) => void) | null;      /* null: this role may not */
 }) {
   const max = Math.max(1, ...groups.map((g) => g.count));
   return (
@@ -14,6 +15,7 @@ export function ErrorGroups({ groups, stale, chosen, onPick }: {
         <thead><tr>
           <th scope="col">Reason</th><th scope="col">Endpoint</th><th scope="col" className="num">Code</th>
           <th scope="col" className="num">Count</th><th scope="col">First seen</th><th scope="col">Last seen</th>
+          {retry ? <th scope="col"><span className="visually-hidden">Actions</span></th> : null}
         </tr></thead>
         <tbody>
           {groups.map((g) => (
@@ -32,6 +34,9 @@ export function ErrorGroups({ groups, stale, chosen, onPick }: {
               </td>
               <td><Time at={g.first_at} form="ago" /></td>
               <td><Time at={g.last_at} form="ago" /></td>
+              {retry ? <td className="right">{g.kind === "api" ? null
+                : <button type="button" className="iconbtn boxed" aria-label={`Retry ${visibleLine(g.code)} of ${visibleLine(g.endpoint)}`}
+                  title="Send these again; a plan comes first" onClick={() => retry(g)}>Retry</button>}</td> : null}
             </tr>))}
         </tbody>
       </table>

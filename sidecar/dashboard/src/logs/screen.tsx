@@ -2,6 +2,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { lazy, memo, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { Link } from "react-router";
 import { ApiError, type Params } from "../api/client";
+import type { ErrorGroup } from "../api/types";
 import { MAX_PAGES, useActionNames, useDeveloperNames, useErrorGroups, useHeatmap, useLogs,
   useSummary } from "../api/queries";
 import { Drawer } from "../detail/drawer";
@@ -9,11 +10,12 @@ import { ignoredByHeatmap, type Filter } from "../lib/filters";
 import { count } from "../lib/numbers";
 import { resolveRange, SNAP, type Span } from "../lib/range";
 import { agoText } from "../lib/time";
-import { TABS, viewPath, type HeatBy, type Panel, type Tab } from "../lib/view";
+import { panelOf, TABS, viewPath, type HeatBy, type Panel, type Tab } from "../lib/view";
 import { useZone } from "../prefs";
 import { useLabNames, useLabsThere } from "../shell/labs-data";
 import { can, useSession } from "../shell/me";
 import { Boundary } from "../ui/boundary";
+import { useSmall } from "../ui/small";
 import { Icon, type IconName } from "../ui/icons";
 import { useGrowing } from "../ui/idle";
 import { useKeys } from "../ui/keys";
@@ -31,6 +33,7 @@ import { SelectionBar } from "./selection";
 import { Tail } from "./tail";
 import { Tiles } from "./tiles";
 import { useView } from "./use-view";
+import { useTitle } from "../ui/title";
 
 const Batch = lazy(() => import("../actions/batch"));
 const Charts = lazy(() => import("./charts"));
@@ -65,6 +68,7 @@ function useNamesOfView(): Names {
 
 export function LogsScreen() {
   const { view, patch } = useView();
+  useTitle(`${TAB_WORD[view.tab]} logs`);
   const zone = useZone();
   const now = useSnappedNow();
   const names = useNamesOfView();
@@ -81,6 +85,8 @@ export function LogsScreen() {
     l: () => patch({ tail: !view.tail, log: null }),
   });
 
+  const small = useSmall();
+  const panel = panelOf(view, small);
   const bad = view.tokens.filter((t) => t.kind === "bad").length;
   const summary = useSummary(useMemo(() => summaryParams(filters, span, zone), [filters, span, zone]));
 
@@ -95,14 +101,14 @@ export function LogsScreen() {
         </nav>
         <div className="grow" />
         {bad > 0 ? <span className="chip-out bad">{bad === 1 ? "1 filter is" : `${bad} filters are`} not understood and not applied</span> : null}
-        <PanelSwitch panel={view.panel} onChange={(panel) => patch({ panel }, { replace: true })} />
+        <PanelSwitch panel={panel} onChange={(p) => patch({ panel: p === panelOf({ ...view, panel: null }, small) ? null : p }, { replace: true })} />
         <RangeBar range={view.range} onChange={(range) => patch({ range })} />
       </div>
       <Boundary>
         <Tiles view={view} data={summary.data} error={summary.error}
           retry={() => void summary.refetch()} stale={summary.isPlaceholderData} />
       </Boundary>
-      <Panels view={view} span={span} names={names} summary={summary} onZoom={zoom} patch={patch} />
+      <Panels view={view} panel={panel} span={span} names={names} summary={summary} onZoom={zoom} patch={patch} />
       <section className="card" style={{ marginTop: 12 }} aria-label={`${TAB_WORD[view.tab]} logs`}>
         <FilterBar tokens={view.tokens} names={names} focusKey={focusKey}
           onChange={(change) => patch((v) => ({ tokens: change(v.tokens) }))} />
@@ -139,13 +145,13 @@ interface PartProps {
   span: Span; names: Names;
 }
 
-function Panels({ view, patch, span, names, summary, onZoom }: PartProps & {
-  summary: ReturnType<typeof useSummary>; onZoom: (from: number, to: number) => void;
+function Panels({ view, panel, patch, span, names, summary, onZoom }: PartProps & {
+  panel: Panel; summary: ReturnType<typeof useSummary>; onZoom: (from: number, to: number) => void;
 }) {
   const zone = useZone();
   const [table, setTable] = useState(false);
-  const heat = view.panel === "both" || view.panel === "heatmap";
-  const chart = view.panel === "both" || view.panel === "charts";
+  const heat = panel === "both" || panel === "heatmap";
+  const chart = panel === "both" || panel === "charts";
   const ignored = ignoredByHeatmap(view.tokens);
   const { tab, tokens, by } = view;
   const params = useMemo(() => heatmapParams({ tab, tokens, by }, span, zone), [tab, tokens, by, span, zone]);
@@ -191,7 +197,7 @@ function Panels({ view, patch, span, names, summary, onZoom }: PartProps & {
             {summary.error && !summary.data ? <Failure title="Charts" error={summary.error} retry={() => void summary.refetch()} />
               : !summary.data || turn < 2 ? <div style={{ padding: 12 }}><Skeleton h={234} /></div>
                 : <Suspense fallback={<div style={{ padding: 12 }}><Skeleton h={234} /></div>}>
-                  <div className={summary.isPlaceholderData ? "stale" : ""}>
+                  <div className={`charts${summary.isPlaceholderData ? " stale" : ""}`}>
                     <Charts data={summary.data} table={table} onZoom={onZoom} /></div>
                 </Suspense>}
           </Boundary>
@@ -307,7 +313,8 @@ const Listing = memo(function Listing({ view, patch, span, names, filters }: Par
   return (
     <>
       {view.tab === "errors" ? <Groups view={view} patch={patch} span={span} names={names}
-        filters={filters} on={groupsOn} setOn={setGroupsOn} /> : null}
+        filters={filters} on={groupsOn} setOn={setGroupsOn}
+        retry={may ? (g) => setBatch([...failedOf(filters.filter(([k]) => k !== "error" && k !== "kind"), span), ["error", g.fingerprint]]) : null} /> : null}
       <div className="gridhead" style={{ padding: "4px 6px 4px 12px" }}>
         <span className="muted" style={{ fontSize: 13 }} role="status">
           {q.data && !q.isPlaceholderData ? `${count(rows.length)}${last?.page.has_more ? "+" : ""} ${rows.length === 1 ? "log" : "logs"}${
@@ -404,8 +411,9 @@ function NoRows({ view, patch, partial }: {
   );
 }
 
-function Groups({ view, patch, span, filters, on, setOn }: PartProps & {
+function Groups({ view, patch, span, filters, on, setOn, retry }: PartProps & {
   filters: ReturnType<typeof filterParams>; on: boolean; setOn: (on: boolean) => void;
+  retry: ((g: ErrorGroup) => void) | null;
 }) {
   const q = useErrorGroups(useMemo(() =>
     [...filters.filter(([k]) => k !== "error"), ...spanParams(span)], [filters, span]), true);
@@ -422,7 +430,7 @@ function Groups({ view, patch, span, filters, on, setOn }: PartProps & {
       {on ? q.error && !q.data ? <Failure title="Errors" error={q.error} retry={() => void q.refetch()} />
         : !q.data ? <Loading rows={4} />
           : groups.length === 0 ? <Empty title="No failures in this range" />
-            : <div style={{ maxHeight: 380, overflow: "auto" }} tabIndex={0} role="region" aria-label="Errors by reason"><ErrorGroups groups={groups} stale={q.isPlaceholderData} chosen={chosen}
+            : <div style={{ maxHeight: 380, overflow: "auto" }} tabIndex={0} role="region" aria-label="Errors by reason"><ErrorGroups groups={groups} stale={q.isPlaceholderData} chosen={chosen} retry={retry}
               onPick={(g) => patch({ log: null, tokens: [
                 ...view.tokens.filter((t) => !(t.kind === "filter" && t.name === "error")),
                 ...(g.fingerprint === chosen ? [] : [{ kind: "filter", name: "error", op: "eq", not: false, value: g.fingerprint } as Filter])] })} /></div> : null}

@@ -10,6 +10,7 @@ import { Icon, Mark } from "../ui/icons";
 import { useKeys } from "../ui/keys";
 import { Later } from "../ui/later";
 import { toast } from "../ui/toast";
+import { useAlerts } from "./alerts";
 import { LabSwitch } from "./labs";
 import { can, useSession } from "./me";
 
@@ -38,7 +39,7 @@ export function LiveBadge() {
   const [word, why] = LIVE_TEXT[state];
   return (
     <span className="live muted" data-state={state} title={why}>
-      <span className="dot" aria-hidden="true" /><span className="wide-only">{word}</span>
+      <span className="dot" aria-hidden="true" /><span className="word">{word}</span>
       <span className="visually-hidden">{`Live stream: ${word}`}</span>
     </span>
   );
@@ -53,6 +54,8 @@ export function Shell({ children }: { children: ReactNode }) {
   useEffect(() => startLive(), []);
   useKeys({ "?": () => setHelp(true) });
 
+  const alerts = useAlerts();
+  const alertsText = alerts === 1 ? "1 alert" : `${alerts} alerts`;
   const items = NAV.filter((n) => can(me, n.right));
   const active = (under: string): boolean => at.startsWith(under);
 
@@ -72,8 +75,10 @@ export function Shell({ children }: { children: ReactNode }) {
       <a className="skip" href="#main">Skip to content</a>
       <header className="bar">
         <span className="menu-only">
-          <Later load={screensMenu} kind="menu" props={{ items: items.map((n) => ({ ...n, active: active(n.under) })) }}
-            target={<button type="button" className="iconbtn" aria-label="Screens"><Icon name="menu" /></button>} />
+          <Later load={screensMenu} kind="menu" props={{ items: items.map((n) => ({ to: n.to, active: active(n.under),
+            label: n.to === "/system" && alerts > 0 ? `${n.label}, ${alertsText}` : n.label })) }}
+            target={<button type="button" className="iconbtn" aria-label={alerts > 0 ? `Screens, ${alertsText}` : "Screens"}>
+              <Icon name="menu" />{alerts > 0 ? <span className="alerts" aria-hidden="true">{alerts}</span> : null}</button>} />
         </span>
         <NavLink to="/logs/api" className="brand" aria-label="Integrations, all logs">
           <Mark /><span>Integrations</span>
@@ -81,7 +86,9 @@ export function Shell({ children }: { children: ReactNode }) {
         <nav className="nav" aria-label="Screens">
           {items.map((n) => (
             <NavLink key={n.to} to={n.to} className={active(n.under) ? "active" : ""}
-              aria-current={active(n.under) ? "page" : undefined}>{n.label}</NavLink>))}
+              aria-current={active(n.under) ? "page" : undefined}>{n.label}
+              {n.to === "/system" && alerts > 0 ? <span className="alerts" title={alertsText}>
+                <span aria-hidden="true">{alerts}</span><span className="visually-hidden">, {alertsText}</span></span> : null}</NavLink>))}
         </nav>
         <div className="grow" />
         <LiveBadge />
@@ -113,7 +120,7 @@ function SchemeButton() {
       aria-label={`Theme: ${word[scheme]}. Switch to ${word[next]}`}
       onClick={() => setPrefs({ scheme: next })}>
       <Icon name={scheme === "dark" ? "moon" : "sun"} />
-      {scheme === "auto" ? <span className="wide-only" style={{ fontSize: 12 }}>auto</span> : null}
+      {scheme === "auto" ? <span className="word" style={{ fontSize: 12 }}>auto</span> : null}
     </button>
   );
 }

@@ -1,14 +1,21 @@
-import { useEffect, useId, useRef, useState, type FormEvent } from "react";
+import { useEffect, useId, useLayoutEffect, useRef, useState, type FormEvent } from "react";
 import { ApiError, request } from "../api/client";
 import { Icon, Mark } from "../ui/icons";
+import { useTitle } from "../ui/title";
 
 /* The key goes to /login once and is forgotten: the cookie is not readable. */
 function Form({ ended, done }: { ended: boolean; done: () => Promise<void> }) {
+  useTitle("Sign in");
   const id = useId();
   const [key, setKey] = useState("");
   const [shown, setShown] = useState(false);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<string | null>(null);
+
+  useLayoutEffect(() => {
+    document.documentElement.classList.add("signing");
+    return () => document.documentElement.classList.remove("signing");
+  }, []);
 
   const submit = async (e: FormEvent): Promise<void> => {
     e.preventDefault();

@@ -1,5 +1,8 @@
 import { Component, type ReactNode } from "react";
-import { Failure } from "./parts";
+import { Empty, Failure } from "./parts";
+
+/* As Chromium, Firefox and Safari say it, and Vite of a stylesheet. */
+const NOT_LOADED = /dynamically imported module|Importing a module script failed|Unable to preload CSS/i;
 
 /* A part that throws does not take the page with it. */
 export class Boundary extends Component<{ children: ReactNode }, { error: unknown }> {
@@ -10,7 +13,13 @@ export class Boundary extends Component<{ children: ReactNode }, { error: unknow
   }
 
   override render(): ReactNode {
-    return this.state.error === null ? this.props.children
-      : <Failure error={this.state.error} retry={() => this.setState({ error: null })} />;
+    const { error } = this.state;
+    if (error instanceof Error && NOT_LOADED.test(error.message)) {
+      return <Empty title="A part of this page could not be loaded"
+        acts={<button type="button" className="iconbtn boxed" onClick={() => window.location.reload()}>Load the page again</button>}>
+        <p>The connection was cut, or the dashboard was updated while this page was open.</p></Empty>;
+    }
+    return error === null ? this.props.children
+      : <Failure error={error} retry={() => this.setState({ error: null })} />;
   }
 }

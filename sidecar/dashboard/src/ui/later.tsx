@@ -28,9 +28,9 @@ export function Later<P extends object>({ load, kind, target, props }: {
       return;
     }
     asked.current = true;
-    load().then((b) => setBox(() => b), (e: unknown) => {
+    load().then((b) => setBox(() => b), () => {
       asked.current = false;
-      toast(`The menu could not be loaded: ${String((e as Error).message)}. Press again.`, true);
+      toast("The menu could not be loaded: the connection was cut, or the dashboard was updated meanwhile. Press again, or load the page anew.", true);
     });
   };
   return cloneElement(target, { onClick: want, "aria-haspopup": kind, "aria-expanded": false });
