@@ -117,7 +117,7 @@ async function integrations(browser) {
 
   /* somebody else saves first: 412, nothing typed is lost */
   await page.getByLabel("Change orders").click();
-  const name = dialog.getByLabel("name", { exact: true });
+  const name = dialog.getByLabel("Name", { exact: true });
   await name.fill("orders of mine");
   const list = await api("GET", "/integrations");
   const doc = list.json.data.find((d) => d.name === "orders");
@@ -137,7 +137,7 @@ async function integrations(browser) {
   await page.getByText("New integration").click();
   t.watch.allow.push(/422/);
   await dialog.getByText("Create integration").click();
-  ok(await waitFor(() => dialog.getByText("name must be given").isVisible()), "what is missing is said at its field");
+  ok(await waitFor(() => dialog.getByText("Name must be given").isVisible()), "what is missing is said at its field");
   await dialog.getByRole("button", { name: "Cancel" }).click();
   const audit = await api("GET", "/audit?limit=20");
   is([...new Set(audit.json.data.filter((e) => e.action === "integration.update").map((e) => e.ip))].join(), "127.0.0.1", "the audit log knows from where a change came");

@@ -176,12 +176,12 @@ async function typed(browser) {
   t.watch.allow.push(/status of|ERR_FAILED/);
   await page.getByText("New integration").click();
   const field = (name) => dialog(page).getByLabel(name, { exact: true });
-  const name = field("name");
+  const name = field("Name");
   await name.fill("typed by hand");
-  await field("org_id").selectOption("3");
-  await field("lab_id").selectOption("11");
-  await field("action_id").selectOption("2");
-  await field("url").fill("https://example.org/typed");
+  await field("Organisation").selectOption("3");
+  await field("Lab").selectOption("11");
+  await field("Action").selectOption("2");
+  await field("Address").fill("https://example.org/typed");
   const save = dialog(page).getByText("Create integration");
   for (const [status, title] of [[403, "Not allowed"], [409, "In conflict"], [429, "Too many requests"], [500, "Something failed"], [0, "No connection"]]) {
     await page.route("**/api/v1/integrations", (r) => r.request().method() !== "POST" ? r.fallback()

@@ -16,16 +16,29 @@ const BASIC = ["name", "org_id", "lab_id", "action_id", "developer_id", "enabled
 const REQUIRED = ["name", "org_id", "lab_id", "action_id"];
 const TALL = /filter|transform|cert|client_key/;
 
+/* What people call a field; the API's own name stands beside it. */
+const LABELS: Record<string, string> = { org_id: "Organisation", lab_id: "Lab", action_id: "Action", developer_id: "Developer", url: "Address",
+  request_type: "Method", is_auto_retry: "Retry by itself", is_batch: "Send in batches", is_logs_disabled: "Keep no logs" };
+const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+export function labelOf(name: string): string {
+  const words = name.replace(/^is_/, "").replace(/_/g, " ");
+  return LABELS[name] ?? words[0]!.toUpperCase() + words.slice(1);
+}
+
+const sentence = (s: string): string => s.slice(0, 1).toUpperCase() + s.slice(1);
+
 function show(f: FieldSpec, v: unknown): string {
   return f.type === "secret" || v === null || v === undefined ? "" : String(v);
 }
 
 /* Every field of an integration, from the API's own description. */
-export function IntegrationForm({ doc, etag, close, done }: {
-  doc: Integration | null; etag: string | null; close: () => void; done: () => void;
+export function IntegrationForm({ doc, etag, programs, close, done }: {
+  doc: Integration | null; etag: string | null; programs?: { filter: string; transform: string };
+  close: () => void; done: () => void;
 }) {
   const have = doc as unknown as Record<string, unknown> | null;
-  const start = Object.fromEntries(INTEGRATION_FIELDS.map((f) => [f.name, show(f, have ? have[f.name] : f.default)]));
+  const start = { ...Object.fromEntries(INTEGRATION_FIELDS.map((f) => [f.name, show(f, have ? have[f.name] : f.default)])), ...programs };
   const [values, setValues] = useState<Record<string, string>>(start);
   const [headers, setHeaders] = useState(pairsText(doc?.headers as Pair[] | undefined, ": "));
   const [tag, setTag] = useState(etag);
@@ -122,7 +135,7 @@ export function IntegrationForm({ doc, etag, close, done }: {
         <div className="formgrid">{basic.map((f, i) => input(f, i === 0))}</div>
         <details open={hidden || undefined}><summary className="strong">All settings</summary>
           <div className="formgrid" style={{ marginTop: 10 }}>{more.map((f) => input(f))}
-            {transport === "http" ? <div className="wide"><label><span className="strong">headers</span>
+            {transport === "http" ? <div className="wide"><label><span className="strong">Headers</span>
               <textarea className="field mono" rows={3} style={{ width: "100%" }} spellCheck={false} value={headers} onChange={(e) => setHeaders(e.currentTarget.value)} /></label>
               <div style={{ fontSize: 13 }}>{errors["headers"] ? <span style={{ color: "var(--fail)" }}>{errors["headers"]}</span> : <span className="muted">Further headers, a name: value on each line.</span>}</div></div> : null}
           </div></details>
@@ -146,10 +159,10 @@ function Input({ f, value, error, theirs, isSet, first, onChange }: {
   return (
     <div className={tall ? "wide" : ""}>
       {f.type === "boolean" ? (
-        <label className="row"><input {...common} className="" type="checkbox" checked={value === "true"} onChange={(e) => onChange(String(e.currentTarget.checked))} /><span className="strong">{f.name}</span></label>
+        <label className="row"><input {...common} className="" type="checkbox" checked={value === "true"} onChange={(e) => onChange(String(e.currentTarget.checked))} /><span className="strong">{labelOf(f.name)}</span></label>
       ) : (
         <>
-          <label htmlFor={id} className="strong">{f.name}</label>
+          <label htmlFor={id} className="strong">{labelOf(f.name)}</label>
           {options ? (
             <select {...common} style={{ width: "100%" }} value={value} onChange={(e) => onChange(e.currentTarget.value)}>
               {f.default === null ? <option value="">{REQUIRED.includes(f.name) ? "Choose" : "None"}</option> : null}
@@ -162,7 +175,8 @@ function Input({ f, value, error, theirs, isSet, first, onChange }: {
               placeholder={f.type === "secret" && isSet ? "set; empty leaves it" : undefined} onChange={(e) => onChange(e.currentTarget.value)} />}
         </>)}
       <div id={`${id}-h`} style={{ fontSize: 13 }}>
-        {error ? <span style={{ color: "var(--fail)" }}>{f.name} {error}</span> : <span className="muted">{f.help}</span>}
+        {error ? <span style={{ color: "var(--fail)" }}>{labelOf(f.name)} {error}</span> : <span className="muted">{sentence(f.help)}</span>}{" "}
+        <code className="mono muted" title="Its name in the API">{f.name}</code>
         {theirs !== null ? <div>Stored now: <code className="mono">{theirs || "empty"}</code></div> : null}
       </div>
     </div>
@@ -179,6 +193,7 @@ function useOptions(f: FieldSpec): [string, string][] | null {
     case "lab_id": return labs.map((l) => [String(l.id), `${l.id} ${l.name}`]);
     case "action_id": return [...actions ?? []].map(([id, name]): [string, string] => [id, `${id} ${name}`]).sort((a, b) => Number(a[0]) - Number(b[0]));
     case "developer_id": return [...developers ?? []].map(([id, name]) => [id, name]);
+    case "request_type": return METHODS.map((m) => [m, m]);
     default: return f.options ? f.options.map((o) => [o, o]) : null;
   }
 }

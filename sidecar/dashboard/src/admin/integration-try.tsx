@@ -1,15 +1,23 @@
+import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { json, ApiError, randomKey } from "../api/client";
-import type { Trial } from "../api/types";
+import { readLog } from "../api/queries";
+import type { Log, Trial } from "../api/types";
 import { BodyEdit, useFault } from "../actions/body-edit";
 import { Dialog, NumberField, ProblemBox, useSend } from "../actions/common";
 import { prettyJson } from "../lib/body";
-import { visible } from "../lib/escape";
+import { bodyText } from "../detail/content";
+import { headerOf } from "../detail/pieces";
+import { visible, visibleLine } from "../lib/escape";
+import { millis } from "../lib/numbers";
+import { saidBy } from "../lib/said";
+import { Status } from "../ui/parts";
 import { PATHS } from "../api/schema";
 import { SecretShown, type Integration } from "./integration-form";
 
 interface Answer { filter?: Trial; transform?: Trial }
 interface Accepted { event_id: string; log_ids: string[] }
+export interface Programs { filter: string; transform: string }
 
 function sample(d: Integration): string {
   return JSON.stringify({ action_id: d.action_id, lab_id: d.lab_id, refs: { bill_id: "B-1", patient_id: "P-1" },
@@ -20,7 +28,9 @@ function sample(d: Integration): string {
  * The playground: both programs over a sample event, as the dispatcher would run
  * them; nothing is sent.  Then the sample for real, to this integration alone.
  */
-export function TryDialog({ doc, close }: { doc: Integration; close: () => void }) {
+export function TryDialog({ doc, close, use }: {
+  doc: Integration; close: () => void; use: ((p: Programs) => void) | null;     /* null: may not change it */
+}) {
   const [event, setEvent] = useState(() => sample(doc));
   const [filter, setFilter] = useState(doc.filter ?? "");
   const [transform, setTransform] = useState(doc.transform ?? "");
@@ -29,6 +39,7 @@ export function TryDialog({ doc, close }: { doc: Integration; close: () => void 
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<ApiError | null>(null);
   const fault = useFault(event, "json");
+  const changed = filter !== (doc.filter ?? "") || transform !== (doc.transform ?? "");
   const call = async <T,>(f: () => Promise<T>, set: (t: T) => void): Promise<void> => {
     setBusy(true);
     setProblem(null);
@@ -60,16 +71,42 @@ export function TryDialog({ doc, close }: { doc: Integration; close: () => void 
           </div>
         </div>
         <ProblemBox problem={problem?.problem ?? null} />
-        {sent ? <p role="status">Sent. {sent.log_ids.map((l) => <a key={l} href={`/dashboard/log/${l}`}>See the delivery</a>)}</p> : null}
+        {sent ? <div role="status" className="stack">{sent.log_ids.length === 0 ? <p>Nothing was sent: the filter says that it is not for this one.</p>
+          : sent.log_ids.map((l) => <Outcome key={l} id={l} />)}</div> : null}
         <div className="row wrap">
           <button type="submit" className="iconbtn primary" disabled={busy || fault !== null}>Try the programs, send nothing</button>
           {PATHS.includes("/integrations/{id}/send") ? <button type="button" className="iconbtn boxed" disabled={busy || fault !== null} onClick={() => void send()}
             title="By the saved programs; no other integration gets it">Send it to this endpoint for real</button> : null}
+          {use && changed ? <button type="button" className="iconbtn boxed" onClick={() => use({ filter, transform })}>Use these programs</button> : null}
           <button type="button" className="iconbtn" onClick={close}>Close</button>
         </div>
-        <p className="muted" style={{ fontSize: 13 }}>What you change here is not saved: copy a program that works into the integration.</p>
+        <p className="muted" style={{ fontSize: 13 }}>{changed
+          ? `What you changed here is not saved${use ? ": \"Use these programs\" takes it along into the integration's form" : ""}; a real send goes by the saved programs.`
+          : "Nothing that you change here is saved by itself."}</p>
       </form>
     </Dialog>
+  );
+}
+
+/* How the delivery went, as soon as it has been tried. */
+function Outcome({ id }: { id: string }) {
+  const q = useQuery<Log>({ queryKey: ["log", id, "sent"], retry: 3, staleTime: 0,
+    refetchInterval: (x) => x.state.dataUpdateCount > 60 || (x.state.data && x.state.data.attempts > 0 && x.state.data.status !== "PENDING") ? false : 700,
+    queryFn: async ({ signal }) => (await readLog(id, signal)).data });
+  const log = q.data;
+  const said = log && log.error ? saidBy(bodyText(log.response).text, headerOf(log.response?.headers, "content-type")) : null;
+  return (
+    <div className={log?.error ? "errbox" : "card"} style={{ padding: "8px 12px" }}>
+      <span className="row wrap">
+        {log ? <Status status={log.status} kind={log.kind} /> : null}
+        {log?.response?.status ? <span className="strong">{log.response.status}</span> : null}
+        {log && log.attempts > 0 ? <span className="muted">{millis(log.timing.duration_ms)}</span>
+          : <span>{q.error ? `Its state cannot be read now: ${q.error.message}` : "It is on its way."}</span>}
+        {log?.error ? <span>{visible(log.error.message ?? log.error.code)}</span> : null}
+        <span className="grow" /><a href={`/dashboard/log/${id}`}>See the delivery</a>
+      </span>
+      {said ? <div><span className="muted">It answered:</span> {visibleLine(said)}</div> : null}
+    </div>
   );
 }
 

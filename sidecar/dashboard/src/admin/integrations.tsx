@@ -1,10 +1,13 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { Link } from "react-router";
-import { json, request, withTag } from "../api/client";
-import type { IntegrationState, System } from "../api/types";
-import { useActionNames } from "../api/queries";
+import { request, withTag } from "../api/client";
+import type { HeatRow, IntegrationState } from "../api/types";
+import { heatmapQuery, useActionNames, useSystem } from "../api/queries";
 import { visibleLine } from "../lib/escape";
+import { count, percent } from "../lib/numbers";
+import { resolveRange } from "../lib/range";
+import { heatmapParams } from "../logs/params";
 import { useLabNames } from "../shell/labs-data";
 import { can, useSession } from "../shell/me";
 import { Icon } from "../ui/icons";
@@ -12,16 +15,37 @@ import { Time } from "../ui/parts";
 import { toast } from "../ui/toast";
 import { Dialog } from "../actions/common";
 import { IntegrationForm, type Integration } from "./integration-form";
-import { RotateDialog, TryDialog } from "./integration-try";
+import { RotateDialog, TryDialog, type Programs } from "./integration-try";
 import { List, type Col } from "./table";
 
-type Open = { what: "edit" | "try" | "rotate" | "remove"; doc: Integration | null; etag: string | null };
+type Open = { what: "edit" | "try" | "rotate" | "remove"; doc: Integration | null; etag: string | null;
+  programs?: Programs };                    /* that were tried and are to be kept */
 
 /* The state that only the system knows: circuit, waiting deliveries. */
 function useStates(on: boolean): Map<string, IntegrationState> {
-  const q = useQuery({ queryKey: ["system", "dispatch"], enabled: on, refetchInterval: 10_000, retry: false,
-    queryFn: ({ signal }) => json<System>("/system", { signal }) });
+  const q = useSystem(on, 10_000);
   return new Map(q.data?.dispatch?.integrations.map((i) => [i.id, i]));
+}
+
+/* What the last day brought, by the name that its logs carry. */
+function useDay(): { of: (name: string) => HeatRow | null | undefined } {
+  const [params] = useState(() => heatmapParams({ tab: "webhook", tokens: [], by: "endpoint" },
+    resolveRange({ kind: "last", name: "24h" }, Date.now(), "UTC"), "UTC"));
+  const rows = useQuery({ ...heatmapQuery(params), retry: false, refetchInterval: 60_000 }).data?.rows;
+  const whole = rows && !rows.some((r) => r.other);
+  return { of: (name) => rows?.find((r) => r.key === name) ?? (whole ? null : undefined) };
+}
+
+/* "7 of 35 failed" and where to; null: nothing was sent, undefined: not known. */
+function Day({ row, id }: { row: HeatRow | null | undefined; id: string }) {
+  if (!row) {
+    return <span className="muted">{row === null ? "nothing sent" : "\u2013"}</span>;
+  }
+  const all = row.ok + row.fail;
+  return row.fail === 0 ? <span className="nowrap">{count(all)} delivered</span>
+    : <Link className="nowrap" style={{ color: "var(--fail)", fontWeight: 600 }} title="What failed"
+      to={`/logs/webhook?integration_id=${encodeURIComponent(id)}&status=FAIL&range=24h`}>
+      {`${count(row.fail)} of ${count(all)} failed, ${percent(row.fail, all)}`}</Link>;
 }
 
 export function Integrations() {
@@ -30,6 +54,7 @@ export function Integrations() {
   const action = useActionNames().data;
   const lab = useLabNames();
   const states = useStates(can(me, "platform"));
+  const day = useDay();
   const [open, setOpen] = useState<Open | null>(null);
   const writable = can(me, "config");
   const close = (): void => setOpen(null);
@@ -55,8 +80,8 @@ export function Integrations() {
     close();
   };
   const cols: Col<Integration>[] = [
-    { head: "Name", cell: (d) => <Link to={`/logs/webhook?integration_id=${d.id}&range=24h`} title="Its deliveries of the last day">{visibleLine(d.name)}</Link> },
-    { head: "Lab", cell: (d) => <>{visibleLine(lab.get(String(d.lab_id)) ?? "")} <span className="muted">{d.lab_id}</span></> },
+    { head: "Name", cell: (d) => <Link to={`/logs/webhook?integration_id=${d.id}&range=24h`} title="Its deliveries of the last day" className="named">{visibleLine(d.name)}</Link> },
+    { head: "Lab", cell: (d) => <span className="nowrap">{visibleLine(lab.get(String(d.lab_id)) ?? "")} <span className="muted">{d.lab_id}</span></span> },
     { head: "Action", cell: (d) => <>{visibleLine(action?.get(String(d.action_id)) ?? "")} <span className="muted">{d.action_id}</span></> },
     { head: "To", cell: (d) => <span className="mono address">{d.transport === "mllp"
       ? `mllp ${visibleLine(d.host ?? "")}:${d.port}` : `${d.request_type ?? "POST"} ${visibleLine(d.url ?? "")}`}</span> },
@@ -70,6 +95,7 @@ export function Integrations() {
         {d.is_auto_retry === false ? <span className="chip-out">one attempt</span> : null}
         {d.disabled_reason ? <span className="muted" style={{ fontSize: 12 }}>{visibleLine(d.disabled_reason)}</span> : null}</span>;
     } },
+    { head: "Last 24 h", cell: (d) => <Day row={day.of(d.name)} id={d.id} /> },
     { head: "Changed", cell: (d) => <Time at={d.updated_at} form="ago" /> },
     { head: "", cell: (d) => (
       <span className="row" style={{ gap: 2, justifyContent: "flex-end" }}>
@@ -88,8 +114,9 @@ export function Integrations() {
       </header>
       <List<Integration> path="/integrations" cols={cols} rowKey={(d) => d.id} label="Integrations"
         empty={writable ? <p>Make the first one with "New integration".</p> : null} />
-      {open?.what === "edit" ? <IntegrationForm doc={open.doc} etag={open.etag} close={close} done={done} /> : null}
-      {open?.what === "try" ? <TryDialog doc={open.doc!} close={close} /> : null}
+      {open?.what === "edit" ? <IntegrationForm doc={open.doc} etag={open.etag} programs={open.programs} close={close} done={done} /> : null}
+      {open?.what === "try" ? <TryDialog doc={open.doc!} close={close}
+        use={writable ? (programs) => setOpen({ ...open, what: "edit", programs }) : null} /> : null}
       {open?.what === "rotate" ? <RotateDialog doc={open.doc!} close={close} done={done} /> : null}
       {open?.what === "remove" ? (
         <Dialog title={`Delete integration ${visibleLine(open.doc!.name)}?`} close={close}>
