@@ -43,4 +43,5 @@ wait_for(sub { @{ $api->get('/logs?kind=webhook&status=FAIL')->{json}{data} } })
 
 my $empty = $api->key('admin', 4);
 $web->drive('states', IDASH_EMPTY => $empty);
+$web->drive('away');
 done_testing();

@@ -1,5 +1,5 @@
 import { lazy, Suspense, useEffect, useState } from "react";
-import { Link, Navigate, Route, Routes } from "react-router";
+import { Link, Navigate, Route, Routes, useLocation } from "react-router";
 import { ApiError, setUnauthorized } from "./api/client";
 import { meQuery, queryClient, useMe } from "./api/queries";
 import { SignIn, SignInAgain } from "./shell/signin";
@@ -42,33 +42,42 @@ export function App() {
   if (!me.data) {
     return me.error instanceof ApiError && me.error.status === 401
       ? <SignIn done={signedIn} />
-      : <main className="page"><Failure error={me.error} retry={() => void me.refetch()} /></main>;
+      : <main className="signin"><div className="card" style={{ width: "min(480px, 100%)" }}>
+        <h1 className="visually-hidden">Integration Dashboard</h1><Failure error={me.error} retry={() => void me.refetch()} /></div></main>;
   }
   return (
     <MeContext value={me.data}>
       <Shell key={me.data.key_id}>
-        <Boundary>
-          <Suspense fallback={<main className="page"><Loading /></main>}>
-            <Routes>
-              <Route index element={<Navigate to="/logs/api" replace />} />
-              <Route path="/logs" element={<Navigate to="/logs/api" replace />} />
-              <Route path="/logs/:tab" element={<LogsScreen />} />
-              <Route path="/log/:id" element={<DetailPage />} />
-              <Route path="/system" element={<SystemScreen />} />
-              <Route path="/jobs" element={<JobsScreen />} />
-              <Route path="/jobs/:id" element={<JobScreen />} />
-              <Route path="/audit" element={<AuditScreen />} />
-              <Route path="/dead-letters" element={<DeadLetters />} />
-              <Route path="/config/:what?" element={<Configuration />} />
-              <Route path="*" element={
-                <main className="page"><h1 className="visually-hidden">Not found</h1><Failure error={new ApiError({ status: 404, title: "No such page", detail: "The address leads nowhere in this dashboard." })} />
-                  <p style={{ textAlign: "center" }}><Link to="/logs/api">All logs</Link></p></main>} />
-            </Routes>
-          </Suspense>
-        </Boundary>
+        <Screens />
       </Shell>
       <Toasts />
       {ended ? <SignInAgain done={signedIn} /> : null}
     </MeContext>
+  );
+}
+
+/* What fails in one screen is forgotten in the next. */
+function Screens() {
+  const at = useLocation().pathname;
+  return (
+    <Boundary screen key={at.split("/")[1]}>
+      <Suspense fallback={<main className="page"><Loading /></main>}>
+        <Routes>
+          <Route index element={<Navigate to="/logs/api" replace />} />
+          <Route path="/logs" element={<Navigate to="/logs/api" replace />} />
+          <Route path="/logs/:tab" element={<LogsScreen />} />
+          <Route path="/log/:id" element={<DetailPage />} />
+          <Route path="/system" element={<SystemScreen />} />
+          <Route path="/jobs" element={<JobsScreen />} />
+          <Route path="/jobs/:id" element={<JobScreen />} />
+          <Route path="/audit" element={<AuditScreen />} />
+          <Route path="/dead-letters" element={<DeadLetters />} />
+          <Route path="/config/:what?" element={<Configuration />} />
+          <Route path="*" element={
+            <main className="page"><h1 className="visually-hidden">Not found</h1><Failure error={new ApiError({ status: 404, title: "No such page", detail: "The address leads nowhere in this dashboard." })} />
+              <p style={{ textAlign: "center" }}><Link to="/logs/api">All logs</Link></p></main>} />
+        </Routes>
+      </Suspense>
+    </Boundary>
   );
 }

@@ -22,7 +22,7 @@ export function useSend<T>(path: string): {
       const r = await request(path, { method: "POST", body, headers: { "idempotency-key": key.current } });
       return await r.json() as T;
     } catch (e) {
-      const p = e instanceof ApiError ? e.problem : { status: 0, title: String(e) };
+      const p = e instanceof ApiError ? { ...e.problem, wait: e.retryAfter } : { status: 0, title: String(e) };
       setProblem(p);
       if (p.status >= 400 && p.status < 500 && p.status !== 409) {
         key.current = randomKey();          /* refused: what comes next is another request */
@@ -54,6 +54,7 @@ export function ProblemBox({ problem, retry }: { problem: Problem | null; retry?
   return (
     <div className="errbox" role="alert">
       <span className="code">{problem.title}.</span> {problem.detail}
+      {problem.wait ? ` Try again in ${problem.wait} s.` : ""}
       {problem.errors?.length ? <ul style={{ margin: "4px 0 0", paddingLeft: 18 }}>{problem.errors.map((e, i) =>
         <li key={i}><code className="mono">{e.pointer ?? e.parameter}</code> {e.detail}</li>)}</ul> : null}
       {problem.request_id ? <div className="mono muted">request {problem.request_id}</div> : null}

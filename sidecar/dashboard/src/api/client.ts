@@ -9,6 +9,7 @@ export interface Problem {
   status: number;
   detail?: string;
   request_id?: string;
+  wait?: number | null;         /* seconds of Retry-After */
   errors?: { pointer?: string; parameter?: string; code?: string; detail: string }[];
 }
 

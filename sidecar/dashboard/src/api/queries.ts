@@ -5,14 +5,23 @@ import { rawMember } from "../lib/raw";
 import { ApiError, json, parsed, request, type Params } from "./client";
 import type { Attempt, Body, ErrorGroup, Heatmap, Log, Me, Page, SavedView, Summary, System } from "./types";
 
+const AGAIN_MS = 10_000;
+
+/* The server is away: nothing that the question could mend. */
+function away(e: unknown): e is ApiError {
+  return e instanceof ApiError && (e.status === 0 || e.status >= 502);
+}
+
 export const queryClient = new QueryClient({
   defaultOptions: {
     queries: {
       staleTime: 30_000,
       gcTime: 5 * 60_000,
       refetchOnWindowFocus: false,
-      retry: (n, e) => n < 2 && e instanceof ApiError && (e.status === 0 || e.status >= 502)
-        && e.retryAfter === null,
+      retry: (n, e) => n < 2 && away(e) && e.retryAfter === null,
+      /* what could not be had is asked for again while it is looked at; pages that are there wait for the reader */
+      refetchInterval: (q) => away(q.state.error) && q.state.data === undefined
+        ? Math.max(AGAIN_MS, (q.state.error.retryAfter ?? 0) * 1000) : false,
       retryDelay: (n) => 500 * 2 ** n,
     },
   },

@@ -2,7 +2,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { lazy, memo, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { Link } from "react-router";
 import { ApiError, type Params } from "../api/client";
-import type { ErrorGroup } from "../api/types";
+import type { ErrorGroup, Log } from "../api/types";
 import { MAX_PAGES, useActionNames, useDeveloperNames, useErrorGroups, useHeatmap, useLogs,
   useSummary } from "../api/queries";
 import { Drawer } from "../detail/drawer";
@@ -221,7 +221,15 @@ const Listing = memo(function Listing({ view, patch, span, names, filters }: Par
   const params = useMemo(() => listParams(filters, view, frozen.current.span), [id]);
   const key = useMemo(() => ["logs", params, epoch], [params, epoch]);
   const q = useLogs(params, epoch);
-  const rows = useMemo(() => q.data?.pages.flatMap((p) => p.data) ?? [], [q.data]);
+  const read = useMemo(() => q.data?.pages.flatMap((p) => p.data) ?? [], [q.data]);
+  /* a refresh that fails takes nothing away */
+  const what = JSON.stringify([filters, view.range, view.sort]);
+  const had = useRef<{ what: string; rows: Log[] }>({ what: "", rows: [] });
+  if (read.length > 0 && !q.isPlaceholderData) {
+    had.current = { what, rows: read };
+  }
+  const old = q.error !== null && read.length === 0 && had.current.what === what && had.current.rows.length > 0;
+  const rows = old ? had.current.rows : read;
   const columns = useMemo(() => columnsOf(view.tab, view.cols), [view.tab, view.cols]);
   const [current, setCurrent] = useState<string | null>(null);
   const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
@@ -333,6 +341,9 @@ const Listing = memo(function Listing({ view, patch, span, names, filters }: Par
       </div>
       <NewRows n={fresh.n} atLeast={fresh.atLeast} show={showNew} />
       <Boundary>
+        {old ? <div className="banner bad" role="alert">
+          <span className="grow"><b>{`${problemTitle(q.error)}.`}</b> These rows are from before.</span>
+          <button type="button" className="iconbtn boxed" onClick={() => void q.refetch()}><Icon name="refresh" />Retry</button></div> : null}
         {q.error && rows.length === 0 ? <ListError error={q.error} retry={() => void q.refetch()} clear={() => patch({ tokens: [] })} />
           : q.isPending ? <Loading rows={10} label="Loading logs" />
             : rows.length === 0 ? <NoRows view={view} patch={patch} partial={!!last?.searched_to} />
@@ -346,7 +357,8 @@ const Listing = memo(function Listing({ view, patch, span, names, filters }: Par
       {rows.length > 0 ? (
         <div className="foot">
           {q.isFetchingNextPage ? <span role="status">Loading more</span>
-            : q.error ? <Failure error={q.error} retry={() => void q.fetchNextPage()} />
+            : q.error && !old ? <Failure error={q.error} retry={() => void q.fetchNextPage()} />
+              : old ? null
               : (q.data?.pages.length ?? 0) >= MAX_PAGES && q.hasNextPage
                 ? <span>{count(rows.length)} rows are loaded. Narrow the range or the filter to see the rest.</span>
                 : q.hasNextPage ? <button type="button" className="iconbtn boxed" onClick={() => void q.fetchNextPage()}>Load more</button>
@@ -374,6 +386,10 @@ function failedOf(filters: Params, span: Span): Params {
   const kinds = filters.some(([k]) => k === "kind") ? []
     : [["kind", "webhook"], ["kind", "hl7"]] as [string, string][];
   return [...filters.filter(([k]) => k !== "status"), ...kinds, ["status", "FAIL"], ...spanParams(span)];
+}
+
+function problemTitle(e: unknown): string {
+  return e instanceof ApiError ? e.problem.title : String(e);
 }
 
 function focusRow(id: string): void {

@@ -1,10 +1,12 @@
 /*
  * Mantine's Modal, whose focus goes back to where it was when the dialog is
  * taken away whole: Mantine itself does so only for one that stays and closes.
+ * Its title may hold names that somebody else typed.
  */
 
 import { Modal as Base, type ModalProps } from "@mantine/core";
 import { useLayoutEffect } from "react";
+import { visibleLine } from "../lib/escape";
 
 function FocusBack() {
   useLayoutEffect(() => {
@@ -24,5 +26,5 @@ function FocusBack() {
 }
 
 export function Modal(p: ModalProps) {
-  return <>{p.opened ? <FocusBack /> : null}<Base {...p} returnFocus={false} /></>;
+  return <>{p.opened ? <FocusBack /> : null}<Base {...p} title={typeof p.title === "string" ? visibleLine(p.title) : p.title} returnFocus={false} /></>;
 }

@@ -61,21 +61,34 @@ export function Skeleton({ h, w }: { h: number; w?: number | string }) {
 }
 
 export function Loading({ rows = 6, label = "Loading" }: { rows?: number; label?: string }) {
+  const slow = useSlow();
   return (
     <div role="status" style={{ padding: 12, display: "flex", flexDirection: "column", gap: 12 }}>
-      <span className="visually-hidden">{label}</span>
+      <span className={slow ? "muted" : "visually-hidden"}>{label}{slow ? ": it takes longer than usual" : ""}</span>
       {Array.from({ length: rows }, (_, i) => <Skeleton key={i} h={20} w={`${96 - (i * 13) % 40}%`} />)}
     </div>
   );
 }
 
+/* True after a wait that wants an explanation. */
+function useSlow(): boolean {
+  const [slow, setSlow] = useState(false);
+  useEffect(() => {
+    const t = setTimeout(() => setSlow(true), 4000);
+    return () => clearTimeout(t);
+  }, []);
+  return slow;
+}
+
 const HINTS: Record<number, string> = {
-  0: "The page tries again by itself when the connection is back.",
+  0: "It is tried again every few seconds.",
   403: "Ask an administrator for a key with this right.",
   404: "It does not exist, has expired, or belongs to another organisation.",
   412: "Somebody changed it meanwhile: load it again before saving.",
   429: "Too many requests: wait a moment.",
-  503: "The server is up but cannot answer now.",
+  502: "It is tried again every few seconds.",
+  503: "The server is up but cannot answer now. It is tried again by itself.",
+  504: "It is tried again every few seconds.",
 };
 
 export function Failure({ error, retry, title }:

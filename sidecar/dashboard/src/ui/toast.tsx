@@ -1,6 +1,7 @@
 /* Short messages in a corner; errors stay until they are closed. */
 
 import { useSyncExternalStore } from "react";
+import { visibleLine } from "../lib/escape";
 import { Icon } from "./icons";
 
 interface Toast { id: number; text: string; bad: boolean }
@@ -31,7 +32,7 @@ export function Toasts() {
     <div className="toasts" role="status" aria-live="polite">
       {toasts.map((t) => (
         <div key={t.id} className={`toast${t.bad ? " bad" : ""}`}>
-          <div className="grow">{t.text}</div>
+          <div className="grow">{visibleLine(t.text)}</div>
           <button type="button" className="iconbtn" aria-label="Close message"
             onClick={() => set(list.filter((x) => x.id !== t.id))}><Icon name="close" size={12} /></button>
         </div>
