@@ -220,7 +220,9 @@ sub numbers { return map { $_->{body} =~ /"n":(\d+)/ } $o->hits($_[0]) }
     like($log, qr/$i->{id} has only failed for $_ %/, "notice at $_ %")
         for 50;
     like($log, qr/$i->{id} has only failed for (?:70|90) %/, 'and later');
-    like(to_json($api->get('/system')->{json}{alerts}), qr/given_up/, 'alert');
+    ok(wait_for(sub {
+        to_json($api->get('/system')->{json}{alerts}) =~ /given_up/;
+    }), 'alert');
     $o->remove($i->{id});
 }
 
