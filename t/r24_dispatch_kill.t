@@ -14,11 +14,13 @@ use IDash::Wait;
 use Oracle;
 use Outbound;
 
-my $scale = $ENV{SCALE} || 0.1;
+our $store;                                # the Mongo run sets it
+# FerretDB looks through all logs for each delivery
+my $scale = $store ? 0.005 : $ENV{SCALE} || 0.1;
 my $deliveries = int(20_000 * $scale);
-my $kills = int(50 * $scale) || 1;
-my $in_flight = 64;
-my $o = Outbound->new(conf => { roles => 'drain,api' });
+my $kills = int(50 * $scale) || 2;
+my $in_flight = $store ? 8 : 64;
+my $o = Outbound->new(store => $store, conf => { roles => 'drain,api' });
 my @dispatchers = map { IDash::Sidecar->start(redis => $o->redis_of,
     beside => $o->d, conf => { %{ $o->{conf} }, roles => 'dispatch,api',
     dispatch_in_flight => $in_flight, dispatch_lease => '2s' }) } 1 .. 2;

@@ -13,8 +13,11 @@ use IDash::Wait;
 use Oracle;
 use Outbound;
 
-my $n = Oracle::scale(5000);
-my $o = Outbound->new(conf => { dispatch_reconcile => '2s' });
+our $store;                                # the Mongo run sets it
+# more than a page of 1000; FerretDB looks through them for each that is sent
+my $n = $store ? 1020 : Oracle::scale(5000);
+my $soon = $store ? 4 : 50;
+my $o = Outbound->new(store => $store, conf => { dispatch_reconcile => '2s' });
 $o->integration(url => $o->url('/ok/a'), concurrency => 100);
 
 sub waiting {
@@ -23,10 +26,10 @@ sub waiting {
     return $sum;
 }
 
-my $far = $n - 50;
+my $far = $n - $soon;
 my @far = $o->events($far, undef, deliver_at => time + 7200);
 my $at = time + 8;
-my @near = $o->events(50, undef, deliver_at => $at);
+my @near = $o->events($soon, undef, deliver_at => $at);
 is(waiting(), $n, 'all are in the index');
 
 $o->redis_of->call('FLUSHALL');
@@ -43,7 +46,7 @@ my $early = grep { $_->{ms} < $at * 1000 } values %got;
 my $lost = grep { !$got{$_} } @near;
 is($lost, 0, 'those due soon arrived');
 is($early, 0, 'none early');
-is(scalar keys %got, 50, 'and no other');
+is(scalar keys %got, $soon, 'and no other');
 is($o->log_of($far[0])->{status}, 'PENDING', 'the rest waits for its time');
 figure('r25.deliveries', $n, 'deliveries');
 figure('r25.lost', $lost, 'deliveries');

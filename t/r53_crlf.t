@@ -51,7 +51,8 @@ my $mllp = IDash::Peer->start(sub {
     }
 });
 
-my $o = Outbound->new(conf => { outbound_ports => $peer->port });
+our $store;                                # the Mongo run sets it
+my $o = Outbound->new(store => $store, conf => { outbound_ports => $peer->port });
 my ($cases, $refused, @made) = (0, 0);
 my $url = $peer->url . '/hook';
 

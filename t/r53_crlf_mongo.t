@@ -1,0 +1,9 @@
+# r53_crlf.t with its documents on a server of the Mongo protocol.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use IDash::Mongo;
+
+IDash::Mongo::rerun('r53_crlf');
