@@ -192,11 +192,6 @@ posting_begin(struct posting *p, struct slice body)
 {
     struct api_call  *c = p->c;
 
-    if (!store_can_dispatch(c->env->store)) {
-        return api_problem(c, 503, "The %s store keeps no deliveries: use "
-            "SQLite for events.", store_name(c->env->store));
-    }
-
     if (!json_valid(body)) {
         return api_problem(c, 400, "The body is not JSON, or deeper than %d "
             "levels.", JSON_MAX_DEPTH);

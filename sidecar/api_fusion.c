@@ -523,10 +523,6 @@ run(struct api_call *c, const struct fusion_route *route)
         (void) fusion_wrong(f, 0, "", "these calls are POST");
         refuse(c, f, 405);
 
-    } else if (!store_can_dispatch(f->store)) {
-        (void) fusion_wrong(f, 0, "", "this store keeps no deliveries");
-        refuse(c, f, 503);
-
     } else if (find_developer(c, f)) {
         f->events = outbound_take(c->env->outbound);
         f->redis = f->events->redis;

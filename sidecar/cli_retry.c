@@ -215,11 +215,6 @@ cli_retry(struct cli *c)
         return status;
     }
 
-    if (!store_can_dispatch(c->store)) {
-        return cli_complain(CLI_FAILED, "retry: the %s store keeps no "
-            "deliveries", store_name(c->store));
-    }
-
     if (f.to_us == LOGDOC_NONE || f.to_us > clock_wall_us()) {
         f.to_us = clock_wall_us();
     }

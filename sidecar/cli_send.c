@@ -138,11 +138,6 @@ sending_open(struct sending *s, struct cli *c, const char *verb)
     status = status != CLI_OK ? status : cli_open_store(c, false);
     status = status != CLI_OK ? status : log_read(s);
 
-    if (status == CLI_OK && !store_can_dispatch(c->store)) {
-        return cli_complain(CLI_FAILED, "%s: the %s store keeps no deliveries",
-            verb, store_name(c->store));
-    }
-
     if (status == CLI_OK
         && (routes_create(c->store, &s->routes) != RESULT_OK
             || events_create(c->config, c->store, s->routes, c->secret,

@@ -86,9 +86,6 @@ must_check enum result store_logs_count(struct store *s,
 
 /* -- outbound ------------------------------------------------------------ */
 
-/* False: this store keeps no deliveries, dispatch cannot run on it. */
-bool store_can_dispatch(const struct store *s);
-
 /*
  * Outbound logs are inserted PENDING by store_logs_insert with next_attempt_us,
  * priority and, in request.data, the very bytes to send.  From then on only

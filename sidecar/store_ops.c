@@ -148,13 +148,6 @@ store_attempts(struct store *s, const struct scope *sc,
 }
 
 
-bool
-store_can_dispatch(const struct store *s)
-{
-    return s->ops->claim != NULL;
-}
-
-
 enum result
 store_claim(struct store *s, int64_t now_us, int64_t lease_until_us,
     struct arena *a, struct store_claim *claims, size_t n)
@@ -194,8 +187,7 @@ store_batch_close(struct store *s, struct store_batch *b)
 {
     b->closed = false;
     b->due_us = LOGDOC_NONE;
-    return s->ops->batch_close == NULL ? RESULT_INVALID
-                                       : s->ops->batch_close(s, b);
+    return s->ops->batch_close(s, b);
 }
 
 
@@ -207,9 +199,7 @@ store_renew(struct store *s, const struct store_lease *leases, size_t n,
 
     kept = kept == NULL ? &mine : kept;
     *kept = 0;
-    return s->ops->renew == NULL
-               ? RESULT_INVALID
-               : s->ops->renew(s, leases, n, lease_until_us, kept);
+    return s->ops->renew(s, leases, n, lease_until_us, kept);
 }
 
 
@@ -218,9 +208,7 @@ store_batch_get(struct store *s, const uint8_t id[UUID_BYTES], int64_t token,
     struct arena *a, struct logdoc **out, size_t *n)
 {
     *n = 0;
-    return s->ops->batch_get == NULL
-               ? RESULT_INVALID
-               : s->ops->batch_get(s, id, token, a, out, n);
+    return s->ops->batch_get(s, id, token, a, out, n);
 }
 
 

@@ -32,7 +32,6 @@ struct store_ops {
     enum result (*logs_count)(struct store *s, const struct filter *f,
         int64_t cap, int64_t deadline_us, int64_t *n, bool *capped);
 
-    /* NULL, all five: no deliveries */
     enum result (*claim)(struct store *s, int64_t now_us,
         int64_t lease_until_us, struct arena *a, struct store_claim *claims,
         size_t n);
@@ -46,7 +45,6 @@ struct store_ops {
         const uint8_t after_id[UUID_BYTES], unsigned limit, struct arena *a,
         struct store_due **out, size_t *n);
 
-    /* NULL, both: no batches */
     enum result (*batch_close)(struct store *s, struct store_batch *b);
     enum result (*batch_get)(struct store *s, const uint8_t id[UUID_BYTES],
         int64_t token, struct arena *a, struct logdoc **out, size_t *n);
