@@ -5,7 +5,8 @@
  *
  *   client   pool, settings, errors         scan     cursors
  *   doc      logs as BSON                   query    filters as queries
- *   insert   logs in, duplicates told       buckets  the heatmap, exactly once
+ *   insert   logs in, duplicates told       buckets  the heatmap of a batch
+ *   writer   its batches, exactly once      recount  batches of the dead
  *   logs     pages                          counts   sums and groups
  *   outbound claims, outcomes, moves        lane     who goes first
  *   batch    what goes together
@@ -18,14 +19,15 @@
 #include <stdlib.h>
 
 #include "store_mongo_batch.h"
-#include "store_mongo_buckets.h"
 #include "store_mongo_client.h"
 #include "store_mongo_counts.h"
 #include "store_mongo_insert.h"
 #include "store_mongo_logs.h"
 #include "store_mongo_outbound.h"
+#include "store_mongo_recount.h"
 #include "store_mongo_small.h"
 #include "store_mongo_upkeep.h"
+#include "store_mongo_writer.h"
 
 
 static void

@@ -1,231 +1,23 @@
 /*
- * Buckets of the heatmap: collect a batch, make the buckets exist, add to them
- * under the guard, and recover batches of writers that died.
- *
- * A marker older than stale_us belongs to an insert that cannot be on its way
- * any more (twice the socket's time-out): what it has stored, it has stored.
+ * Buckets of the heatmap: collect a batch, make its buckets exist, add to them
+ * under the guard.
  */
 
 #include "store_mongo_buckets.h"
 
 #include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "clock.h"
 #include "heatmap.h"
-#include "log.h"
 #include "store_mongo_bulk.h"
 #include "store_mongo_doc.h"
-#include "store_mongo_scan.h"
-
-#define WRITER_NAME   20
-#define TABLE_SLOTS   1024                 /* twice MONGO_BATCH, power of 2 */
-#define KNOWN_SLOTS   2048
-#define RECOVER_ARENA (16 * 1024 * 1024)
-
-struct bucket {
-    const struct logdoc  *label;           /* the first of it */
-    int64_t               at_us;
-    uint32_t              ok, fail;
-    uint32_t              hist[HIST_SLOTS];
-};
-
-struct mongo_writer {
-    struct mongo_writer  *next;
-    char                  name[WRITER_NAME];
-    int64_t               seq;
-    size_t                nbuckets;
-    uint16_t              table[TABLE_SLOTS];      /* index + 1, 0: free */
-    struct bucket         buckets[MONGO_BATCH];
-    uint64_t              known[KNOWN_SLOTS];      /* buckets that exist */
-};
-
-
-/* -- writers --------------------------------------------------------------- */
-
-/* "w" and 16 hex digits: fit for the name of a field. */
-static bool
-writer_name(struct mongo_writer *w)
-{
-    uint64_t  r;
-
-    if (RAND_bytes((unsigned char *) &r, sizeof(r)) != 1) {
-        return false;
-    }
-
-    snprintf(w->name, sizeof(w->name), "w%016llx", (unsigned long long) r);
-    w->seq = 0;
-    return true;
-}
-
-
-struct mongo_writer *
-mongo_writer_take(struct mongo_store *m)
-{
-    struct mongo_writer  *w;
-
-    pthread_mutex_lock(&m->lock);
-    w = m->writers;
-    if (w != NULL) {
-        m->writers = w->next;
-    }
-    pthread_mutex_unlock(&m->lock);
-
-    if (w != NULL) {
-        return w;
-    }
-
-    w = calloc(1, sizeof(*w));
-    if (w != NULL && !writer_name(w)) {
-        free(w);
-        w = NULL;
-    }
-
-    return w;
-}
-
-
-void
-mongo_writer_put(struct mongo_store *m, struct mongo_writer *w)
-{
-    pthread_mutex_lock(&m->lock);
-    w->next = m->writers;
-    m->writers = w;
-    pthread_mutex_unlock(&m->lock);
-}
-
-
-void
-mongo_writers_destroy(struct mongo_store *m)
-{
-    struct mongo_writer  *w;
-
-    while ((w = m->writers) != NULL) {
-        m->writers = w->next;
-        free(w);
-    }
-}
-
-
-void
-mongo_writer_next(struct mongo_writer *w, char name[MONGO_BATCH_NAME])
-{
-    w->seq++;
-    snprintf(name, MONGO_BATCH_NAME, "%s-%lld", w->name, (long long) w->seq);
-}
-
-
-void
-mongo_writer_abandon(struct mongo_writer *w)
-{
-    /* without random bytes the old name goes on: its last batch then stays
-     * uncounted, no bucket is ever counted twice */
-    if (!writer_name(w)) {
-        log_rate(LOG_ERROR, "store", "no random bytes for a writer's name");
-    }
-
-    memset(w->known, 0, sizeof(w->known));
-}
-
-
-static int64_t
-slot_of(const struct logdoc *d)
-{
-    return heatmap_slot_start(d->started_us, HEATMAP_BUCKET_US, 0);
-}
-
-
-/* The distinct slots of what will be counted; false when nothing is. */
-static bool
-marker_slots(bson_t *set, const struct logdoc *docs, size_t n)
-{
-    bson_t        list;
-    char          number[16];
-    const char   *key;
-    int64_t       slot, last[4] = { -1, -1, -1, -1 };
-    uint32_t      k = 0;
-
-    bson_append_array_begin(set, "slots", 5, &list);
-
-    for (size_t i = 0; i < n; i++) {
-        /* one without a start will be refused */
-        if (docs[i].started_us == LOGDOC_NONE
-            || heatmap_count_of(&docs[i]) == HEATMAP_NOT_COUNTED)
-        {
-            continue;
-        }
-
-        /* logs come nearly in order: a short memory removes most doubles,
-         * and those left cost the recovery a look */
-        slot = slot_of(&docs[i]);
-        if (k > 0 && (slot == last[0] || slot == last[1] || slot == last[2]
-                      || slot == last[3]))
-        {
-            continue;
-        }
-
-        last[k % 4] = slot;
-        bson_uint32_to_string(k++, &key, number, sizeof(number));
-        bson_append_int64(&list, key, -1, slot);
-    }
-
-    bson_append_array_end(set, &list);
-    return k > 0;
-}
-
-
-enum result
-mongo_writer_mark(struct mongo_store *m, struct mongo_call *call,
-    struct mongo_writer *w, const struct logdoc *docs, size_t n)
-{
-    mongoc_collection_t  *coll = NULL;
-    bson_error_t          e;
-    bson_t                query = BSON_INITIALIZER;
-    bson_t                update = BSON_INITIALIZER;
-    bson_t                opts = BSON_INITIALIZER;
-    bson_t                set;
-    bool                  needed;
-    enum result           result = RESULT_OK;
-
-    bson_append_document_begin(&update, "$set", 4, &set);
-    BSON_APPEND_INT64(&set, "seq", w->seq);
-    BSON_APPEND_INT64(&set, "at_us", clock_wall_us());
-    needed = marker_slots(&set, docs, n);
-    bson_append_document_end(&update, &set);
-
-    if (!needed) {
-        goto out;
-    }
-
-    mongo_query_id(&query, slice_of(w->name));
-    BSON_APPEND_BOOL(&opts, "upsert", true);
-    coll = mongoc_client_get_collection(call->client, m->db, MONGO_WRITERS);
-
-    if (!mongoc_collection_update_one(coll, &query, &update, &opts, NULL, &e)) {
-        (void) mongo_failed(m, "update heatmap_writer", &e);
-        mongo_writer_abandon(w);
-        result = RESULT_UNAVAILABLE;
-    }
-
-out:
-
-    if (coll != NULL) {
-        mongoc_collection_destroy(coll);
-    }
-
-    bson_destroy(&query);
-    bson_destroy(&update);
-    bson_destroy(&opts);
-    return result;
-}
+#include "store_mongo_value.h"
 
 
 /* -- collecting ------------------------------------------------------------ */
 
 static bool
-bucket_is(const struct bucket *b, const struct logdoc *d, int64_t at_us)
+bucket_is(const struct mongo_bucket *b, const struct logdoc *d, int64_t at_us)
 {
     const struct logdoc  *l = b->label;
 
@@ -265,36 +57,36 @@ bucket_hash(const struct logdoc *d, int64_t at_us)
 }
 
 
-static void
-bucket_collect(struct mongo_writer *w, const struct logdoc *d)
+void
+mongo_buckets_add(struct mongo_buckets *all, const struct logdoc *d)
 {
-    enum heatmap_count   count = heatmap_count_of(d);
-    struct bucket       *b;
-    int64_t              at_us;
-    size_t               i;
+    enum heatmap_count    count = heatmap_count_of(d);
+    struct mongo_bucket  *b;
+    int64_t               at_us;
+    size_t                i;
 
     if (count == HEATMAP_NOT_COUNTED) {
         return;
     }
 
-    at_us = slot_of(d);
-    i = bucket_hash(d, at_us) % TABLE_SLOTS;
+    at_us = heatmap_slot_start(d->started_us, HEATMAP_BUCKET_US, 0);
+    i = bucket_hash(d, at_us) % MONGO_BUCKET_SLOTS;
 
-    while (w->table[i] != 0
-           && !bucket_is(&w->buckets[w->table[i] - 1], d, at_us))
+    while (all->table[i] != 0
+           && !bucket_is(&all->list[all->table[i] - 1], d, at_us))
     {
-        i = (i + 1) % TABLE_SLOTS;
+        i = (i + 1) % MONGO_BUCKET_SLOTS;
     }
 
-    if (w->table[i] == 0) {
-        b = &w->buckets[w->nbuckets++];
+    if (all->table[i] == 0) {
+        b = &all->list[all->n++];
         memset(b, 0, sizeof(*b));
         b->label = d;
         b->at_us = at_us;
-        w->table[i] = (uint16_t) w->nbuckets;
+        all->table[i] = (uint16_t) all->n;
     }
 
-    b = &w->buckets[w->table[i] - 1];
+    b = &all->list[all->table[i] - 1];
     b->ok += count == HEATMAP_OK;
     b->fail += count == HEATMAP_FAIL;
     if (d->duration_us != LOGDOC_NONE) {
@@ -303,11 +95,18 @@ bucket_collect(struct mongo_writer *w, const struct logdoc *d)
 }
 
 
-static void
-collect_reset(struct mongo_writer *w)
+void
+mongo_buckets_reset(struct mongo_buckets *all)
 {
-    w->nbuckets = 0;
-    memset(w->table, 0, sizeof(w->table));
+    all->n = 0;
+    memset(all->table, 0, sizeof(all->table));
+}
+
+
+void
+mongo_buckets_forget(struct mongo_buckets *all)
+{
+    memset(all->known, 0, sizeof(all->known));
 }
 
 
@@ -317,7 +116,7 @@ collect_reset(struct mongo_writer *w)
 
 /* "<slot>:<hash of the labels>"; *hash is for the memory of known ones. */
 static bool
-bucket_id(const struct bucket *b, char id[BUCKET_ID], uint64_t *hash)
+bucket_id(const struct mongo_bucket *b, char id[BUCKET_ID], uint64_t *hash)
 {
     const struct logdoc  *l = b->label;
     unsigned char         md[EVP_MAX_MD_SIZE];
@@ -351,7 +150,7 @@ bucket_id(const struct bucket *b, char id[BUCKET_ID], uint64_t *hash)
 
 
 static bool
-shell_put(bson_t *doc, const struct bucket *b, const char *id)
+shell_put(bson_t *doc, const struct mongo_bucket *b, const char *id)
 {
     const struct logdoc  *l = b->label;
 
@@ -371,7 +170,7 @@ shell_put(bson_t *doc, const struct bucket *b, const char *id)
 /* Makes buckets exist: one that does already is fine. */
 static enum result
 shells_write(struct mongo_store *m, mongoc_collection_t *coll,
-    struct mongo_writer *w)
+    struct mongo_buckets *all)
 {
     mongoc_bulk_operation_t  *bulk = mongo_bulk_create(coll);
     bson_t                    doc;
@@ -381,17 +180,17 @@ shells_write(struct mongo_store *m, mongoc_collection_t *coll,
     bool                      ok = true;
     enum result               result;
 
-    for (size_t i = 0; ok && i < w->nbuckets; i++) {
-        ok = bucket_id(&w->buckets[i], id, &hash);
-        if (!ok || w->known[hash % KNOWN_SLOTS] == hash) {
+    for (size_t i = 0; ok && i < all->n; i++) {
+        ok = bucket_id(&all->list[i], id, &hash);
+        if (!ok || all->known[hash % MONGO_KNOWN_SLOTS] == hash) {
             continue;
         }
 
         bson_init(&doc);
-        ok = shell_put(&doc, &w->buckets[i], id)
+        ok = shell_put(&doc, &all->list[i], id)
              && mongo_bulk_insert(bulk, &doc);
         bson_destroy(&doc);
-        w->known[hash % KNOWN_SLOTS] = hash;
+        all->known[hash % MONGO_KNOWN_SLOTS] = hash;
         n++;
     }
 
@@ -403,13 +202,13 @@ shells_write(struct mongo_store *m, mongoc_collection_t *coll,
 
 
 static bool
-increment_put(mongoc_bulk_operation_t *bulk, const struct bucket *b,
+increment_put(mongoc_bulk_operation_t *bulk, const struct mongo_bucket *b,
     const char *name, int64_t seq)
 {
     bson_t    query = BSON_INITIALIZER;
     bson_t    update = BSON_INITIALIZER;
     bson_t    sub;
-    char      id[BUCKET_ID], guard[WRITER_NAME + 4], slot[16];
+    char      id[BUCKET_ID], guard[MONGO_WRITER_NAME + 4], slot[16];
     uint64_t  hash;
     bool      ok;
 
@@ -443,19 +242,17 @@ increment_put(mongoc_bulk_operation_t *bulk, const struct bucket *b,
 }
 
 
-/* *matched: how many buckets were there and had not counted the batch. */
 static enum result
 increments_write(struct mongo_store *m, mongoc_collection_t *coll,
-    struct mongo_writer *w, const char *name, int64_t seq, int64_t *matched)
+    const struct mongo_buckets *all, const char *name, int64_t seq,
+    int64_t *matched)
 {
     mongoc_bulk_operation_t  *bulk = mongo_bulk_create(coll);
     bool                      ok = true;
     enum result               result;
 
-    *matched = 0;
-
-    for (size_t i = 0; ok && i < w->nbuckets; i++) {
-        ok = increment_put(bulk, &w->buckets[i], name, seq);
+    for (size_t i = 0; ok && i < all->n; i++) {
+        ok = increment_put(bulk, &all->list[i], name, seq);
     }
 
     result = !ok ? RESULT_INTERNAL
@@ -465,273 +262,23 @@ increments_write(struct mongo_store *m, mongoc_collection_t *coll,
 }
 
 
-void
-mongo_writer_count(struct mongo_store *m, struct mongo_call *call,
-    struct mongo_writer *w, const struct logdoc *docs, size_t n,
-    const enum store_insert *outcome)
+enum result
+mongo_buckets_write(struct mongo_store *m, mongoc_client_t *client,
+    struct mongo_buckets *all, const char *name, int64_t seq, int64_t *matched)
 {
     mongoc_collection_t  *coll;
-    int64_t               matched = 0;
-    enum result           result;
+    enum result           r;
 
-    collect_reset(w);
-    for (size_t i = 0; i < n; i++) {
-        if (outcome[i] == STORE_NEW) {
-            bucket_collect(w, &docs[i]);
-        }
-    }
+    *matched = 0;
 
-    if (w->nbuckets == 0) {
-        return;
-    }
-
-    coll = mongoc_client_get_collection(call->client, m->db, MONGO_HEATMAP);
-    result = shells_write(m, coll, w);
-    if (result == RESULT_OK) {
-        result = increments_write(m, coll, w, w->name, w->seq, &matched);
-    }
-    mongoc_collection_destroy(coll);
-
-    /* fewer: somebody emptied the heatmap, or took this writer for dead */
-    if (result != RESULT_OK || matched != (int64_t) w->nbuckets) {
-        log_rate(LOG_WARN, "store", "mongo: a batch is not counted in the "
-                 "heatmap yet; the next recount does it");
-        mongo_writer_abandon(w);
-    }
-}
-
-
-/* -- recovery -------------------------------------------------------------- */
-
-struct recovery {
-    struct mongo_store   *m;
-    struct mongo_writer  *w;               /* borrowed for its table */
-    char                  name[WRITER_NAME];
-    int64_t               seq;
-    int64_t               slots[MONGO_BATCH];
-    size_t                nslots;
-    struct arena          arena;
-    struct logdoc        *docs;
-    size_t                n;
-    bool                  found;
-};
-
-
-/* The marker's fields; one that is not ours is skipped, and stays. */
-static enum result
-marker_read(const bson_t *doc, void *data)
-{
-    struct recovery  *r = data;
-    struct slice      name = SLICE_NONE;
-    bson_iter_t       it, list;
-
-    r->nslots = 0;
-    r->seq = LOGDOC_NONE;
-
-    if (bson_iter_init_find(&it, doc, "_id")) {
-        name = mongo_get_text(&it);
-    }
-
-    if (bson_iter_init_find(&it, doc, "seq")) {
-        r->seq = mongo_get_int(&it);
-    }
-
-    if (bson_iter_init_find(&it, doc, "slots") && BSON_ITER_HOLDS_ARRAY(&it)
-        && bson_iter_recurse(&it, &list))
-    {
-        while (bson_iter_next(&list) && r->nslots < MONGO_BATCH) {
-            r->slots[r->nslots++] = mongo_get_int(&list);
-        }
-    }
-
-    if (name.n == 0 || name.n >= WRITER_NAME || r->seq == LOGDOC_NONE) {
+    if (all->n == 0) {
         return RESULT_OK;
     }
 
-    memcpy(r->name, name.p, name.n);
-    r->name[name.n] = '\0';
-    r->found = true;
-    return RESULT_AGAIN;
-}
-
-
-static enum result
-marker_find(struct recovery *r)
-{
-    struct mongo_scan  scan = {
-        .coll = MONGO_WRITERS, .sort = { "at_us", NULL }, .ascending = true,
-        .limit = 100
-    };
-    bson_t             query = BSON_INITIALIZER;
-    bson_t             sub;
-    enum result        result;
-
-    bson_append_document_begin(&query, "at_us", -1, &sub);
-    BSON_APPEND_INT64(&sub, "$lte", clock_wall_us() - r->m->stale_us);
-    bson_append_document_end(&query, &sub);
-
-    scan.query = &query;
-    r->found = false;
-    result = mongo_scan(r->m, &scan, marker_read, r);
-    bson_destroy(&query);
-    return result;
-}
-
-
-static enum result
-doc_read(const bson_t *doc, void *data)
-{
-    struct recovery  *r = data;
-
-    if (r->n == MONGO_BATCH) {
-        return RESULT_INTERNAL;            /* a batch has no more */
-    }
-
-    return mongo_log_decode(doc, &r->arena, &r->docs[r->n++]);
-}
-
-
-/* The documents of the batch, looked for in the marker's slots. */
-static enum result
-docs_find(struct recovery *r)
-{
-    static const char *const  fields[] = {
-        "kind", "status", "started_us", "endpoint", "action_id",
-        "developer_id", "lab_id", "org_id", "timing.duration_us", NULL
-    };
-    struct mongo_scan         scan = { .coll = MONGO_LOGS, .fields = fields };
-    bson_t                    query, sub;
-    char                      batch[MONGO_BATCH_NAME];
-    enum result               result = RESULT_OK;
-
-    snprintf(batch, sizeof(batch), "%s-%lld", r->name, (long long) r->seq);
-    r->n = 0;
-
-    for (size_t i = 0; result == RESULT_OK && i < r->nslots; i++) {
-        bool  seen = false;
-
-        for (size_t j = 0; j < i; j++) {
-            seen |= r->slots[j] == r->slots[i];
-        }
-
-        if (seen) {
-            continue;
-        }
-
-        bson_init(&query);
-        bson_append_document_begin(&query, "started_us", -1, &sub);
-        BSON_APPEND_INT64(&sub, "$gte", r->slots[i]);
-        BSON_APPEND_INT64(&sub, "$lt", r->slots[i] + HEATMAP_BUCKET_US);
-        bson_append_document_end(&query, &sub);
-        BSON_APPEND_UTF8(&query, "batch", batch);
-
-        scan.query = &query;
-        result = mongo_scan(r->m, &scan, doc_read, r);
-        bson_destroy(&query);
-    }
-
-    return result;
-}
-
-
-/* Unless its writer has begun another batch meanwhile. */
-static enum result
-marker_delete(struct recovery *r, mongoc_client_t *client)
-{
-    mongoc_collection_t  *coll;
-    bson_error_t          e;
-    bson_t                query = BSON_INITIALIZER;
-    enum result           result = RESULT_OK;
-
-    mongo_query_id(&query, slice_of(r->name));
-    BSON_APPEND_INT64(&query, "seq", r->seq);
-
-    coll = mongoc_client_get_collection(client, r->m->db, MONGO_WRITERS);
-    if (!mongoc_collection_delete_one(coll, &query, NULL, NULL, &e)) {
-        result = mongo_failed(r->m, "delete from heatmap_writer", &e);
-    }
-
+    coll = mongoc_client_get_collection(client, m->db, MONGO_HEATMAP);
+    r = shells_write(m, coll, all);
+    r = r != RESULT_OK ? r
+        : increments_write(m, coll, all, name, seq, matched);
     mongoc_collection_destroy(coll);
-    bson_destroy(&query);
-    return result;
-}
-
-
-static enum result
-batch_recover(struct recovery *r)
-{
-    struct mongo_call  call;
-    int64_t            matched;
-    enum result        result;
-
-    result = docs_find(r);
-    if (result != RESULT_OK) {
-        return result;
-    }
-
-    collect_reset(r->w);
-    memset(r->w->known, 0, sizeof(r->w->known));
-    for (size_t i = 0; i < r->n; i++) {
-        bucket_collect(r->w, &r->docs[i]);
-    }
-
-    result = mongo_begin(r->m, MONGO_HEATMAP, &call);
-    if (result != RESULT_OK) {
-        return result;
-    }
-
-    if (r->w->nbuckets > 0) {
-        result = shells_write(r->m, call.coll, r->w);
-        if (result == RESULT_OK) {
-            result = increments_write(r->m, call.coll, r->w, r->name, r->seq,
-                                      &matched);
-        }
-    }
-
-    if (result == RESULT_OK) {
-        result = marker_delete(r, call.client);
-    }
-
-    mongo_end(r->m, &call);
-    return result;
-}
-
-
-enum result
-mongo_recount(struct store *s, unsigned max_buckets, unsigned *done)
-{
-    struct recovery  *r;
-    enum result       result;
-
-    *done = 0;
-    r = calloc(1, sizeof(*r));
-    if (r == NULL) {
-        return RESULT_MEMORY;
-    }
-
-    r->m = (struct mongo_store *) s;
-    r->w = mongo_writer_take(r->m);
-    r->docs = malloc(MONGO_BATCH * sizeof(*r->docs));
-    arena_init(&r->arena, RECOVER_ARENA);
-    result = r->w == NULL || r->docs == NULL ? RESULT_MEMORY : RESULT_OK;
-
-    while (result == RESULT_OK && *done < max_buckets) {
-        result = marker_find(r);
-        if (result != RESULT_OK || !r->found) {
-            break;
-        }
-
-        arena_reset(&r->arena);
-        result = batch_recover(r);
-        *done += (unsigned) r->w->nbuckets;
-    }
-
-    if (r->w != NULL) {
-        mongo_writer_put(r->m, r->w);
-    }
-
-    arena_cleanup(&r->arena);
-    free(r->docs);
-    free(r);
-    return result;
+    return r;
 }

@@ -1,47 +1,49 @@
 /*
- * Counting logs into the heatmap exactly once, without transactions.
+ * What one batch of logs adds to the heatmap, by bucket.
  *
- * Each insert of up to MONGO_BATCH logs is a batch of a writer: its documents
- * carry "writer-seq", a marker in heatmap_writer is written before them, and
- * every bucket remembers the last batch that each writer added.  An increment
- * is guarded by that memory, so the live writer and whoever recovers its batch
- * after a crash may both try: one of them counts.
+ * Every bucket remembers the last batch that each writer added, and is added to
+ * under the guard that this is another: so the live writer and whoever recovers
+ * its batch after a crash may both try, and one of them counts.
  */
 
 #ifndef STORE_MONGO_BUCKETS_H
 #define STORE_MONGO_BUCKETS_H
 
+#include "heatmap.h"
 #include "store_mongo_client.h"
 
-#define MONGO_BATCH       500
-#define MONGO_BATCH_NAME  48               /* bytes of "writer-seq", NUL too */
+#define MONGO_BATCH         500
+#define MONGO_WRITER_NAME   20             /* bytes, NUL too */
+#define MONGO_BUCKET_SLOTS  1024           /* twice MONGO_BATCH, power of 2 */
+#define MONGO_KNOWN_SLOTS   2048
 
-struct mongo_writer;
+struct mongo_bucket {
+    const struct logdoc  *label;           /* the first of it */
+    int64_t               at_us;
+    uint32_t              ok, fail;
+    uint32_t              hist[HIST_SLOTS];
+};
 
-/* An idle writer or a new one; one thread uses it at a time. */
-struct mongo_writer *mongo_writer_take(struct mongo_store *m);
-void mongo_writer_put(struct mongo_store *m, struct mongo_writer *w);
-/* Frees the idle ones, at close. */
-void mongo_writers_destroy(struct mongo_store *m);
+/* Zeroed is empty. */
+struct mongo_buckets {
+    size_t               n;
+    uint16_t             table[MONGO_BUCKET_SLOTS];    /* index + 1, 0: free */
+    struct mongo_bucket  list[MONGO_BATCH];
+    uint64_t             known[MONGO_KNOWN_SLOTS];     /* such as exist */
+};
 
-/* Starts the next batch and names it. */
-void mongo_writer_next(struct mongo_writer *w, char name[MONGO_BATCH_NAME]);
-/* The batch's outcome is unknown: its marker stays, the writer is renamed. */
-void mongo_writer_abandon(struct mongo_writer *w);
+void mongo_buckets_reset(struct mongo_buckets *all);
+/* At most MONGO_BATCH since the reset; D must live until the write. */
+void mongo_buckets_add(struct mongo_buckets *all, const struct logdoc *d);
 
-/* Writes the marker; needed before any of DOCS may reach the server. */
-must_check enum result mongo_writer_mark(struct mongo_store *m,
-    struct mongo_call *call, struct mongo_writer *w,
-    const struct logdoc *docs, size_t n);
-
-/* Counts those of DOCS (at most MONGO_BATCH) whose OUTCOME is STORE_NEW; on
- * failure the batch is abandoned and mongo_recount will count it. */
-void mongo_writer_count(struct mongo_store *m, struct mongo_call *call,
-    struct mongo_writer *w, const struct logdoc *docs, size_t n,
-    const enum store_insert *outcome);
-
-/* store_recount: finishes batches whose writer went away. */
-enum result mongo_recount(struct store *s, unsigned max_buckets,
-    unsigned *done);
+/*
+ * Adds the batch SEQ of the writer NAME.  *matched: how many of the buckets had
+ * not counted it; fewer than all when somebody else did, or emptied the heatmap.
+ */
+must_check enum result mongo_buckets_write(struct mongo_store *m,
+    mongoc_client_t *client, struct mongo_buckets *all, const char *name,
+    int64_t seq, int64_t *matched);
+/* After a write that failed: none is known to exist. */
+void mongo_buckets_forget(struct mongo_buckets *all);
 
 #endif /* STORE_MONGO_BUCKETS_H */

@@ -19,7 +19,7 @@
 #define MONGO_HEATMAP    "heatmap"
 #define MONGO_WRITERS    "heatmap_writer"
 
-struct mongo_writer;                       /* of store_mongo_buckets.h */
+struct mongo_writer;                       /* of store_mongo_writer.h */
 
 struct mongo_store {
     struct store           base;           /* first: the front casts */

@@ -9,11 +9,11 @@
 #include <stdlib.h>
 
 #include "store_mongo_batch.h"
-#include "store_mongo_buckets.h"
 #include "store_mongo_bulk.h"
 #include "store_mongo_doc.h"
 #include "store_mongo_lane.h"
 #include "store_mongo_scan.h"
+#include "store_mongo_writer.h"
 
 #define ARENA_MAX  (64 * 1024 * 1024)
 

@@ -11,10 +11,10 @@
 #include <stdlib.h>
 
 #include "log.h"
-#include "store_mongo_buckets.h"
 #include "store_mongo_doc.h"
 #include "store_mongo_lane.h"
 #include "store_mongo_scan.h"
+#include "store_mongo_writer.h"
 
 #define BATCH_BYTES   (12 * 1024 * 1024)   /* of one command; servers take 48 */
 #define FIRST_BYTES   6144                 /* most documents fit at once */
