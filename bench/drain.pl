@@ -166,16 +166,20 @@ compare('sqlite', $filled, quick(6, 1), sub {
 unlink glob "$dir/*";
 rmdir $dir;
 
-# The store's part alone: its insert against the driver's.
+# The store's part alone: its insert against the driver's, in 60 buckets of the
+# heatmap.  FerretDB has no index for an _id with a guard beside it and looks
+# through all buckets for each: there the ratio is printed, not judged.
 sub store_insert {
     my ($mongo) = @_;
+
+    my $limit = IDash::Mongo::kind() eq 'ferretdb' ? undef : '>=0.9x';
 
     my @uri = map { $mongo->uri("idash_bench_$$" . $_) } qw(a b);
     my $out = `'@{[ build_dir() ]}/tools/store_bench' '$uri[0]' '$uri[1]' @{[ quick(5, 1) ]}`;
     die "store_bench failed\n" if $?;
 
     my ($ours, $raw, $ratio, $least, $cpu) = split ' ', $out;
-    figure_line('drain.mongo.insert', $ours, 'records/s', '>=0.9x', $ratio);
+    figure_line('drain.mongo.insert', $ours, 'records/s', $limit, $ratio);
     figure_line('drain.mongo.insert_cpu', $cpu, 'us/record');
     return;
 }

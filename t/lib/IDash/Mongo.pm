@@ -19,13 +19,22 @@ my $count = 0;
 
 # Why there is no server, undef when there is one.  In CI that dies instead.
 sub missing {
-    my $tool = root_dir() . '/t/lib/mongo-server';
-    my $text = `$tool find 2>&1`;
+    my ($text, $status) = find();
 
-    return undef if $? == 0;
+    return undef if $status == 0;
     die $text if $ENV{CI};
     chomp $text;
     return $text;
+}
+
+# "uri", "mongod" or "ferretdb"; of what is not missing.
+sub kind { return (split ' ', (find())[0])[0] }
+
+sub find {
+    my $tool = root_dir() . '/t/lib/mongo-server';
+    my $text = `$tool find 2>&1`;
+
+    return ($text, $?);
 }
 
 # True when MONGO_URI names a server, which is then not ours to kill.
