@@ -254,7 +254,7 @@ conn_pragmas(struct sqlite_conn *c, bool write)
     static const char  writer[] =
         "PRAGMA page_size=8192; PRAGMA auto_vacuum=INCREMENTAL;"
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-        "PRAGMA cache_size=-16384; PRAGMA wal_autocheckpoint=8000;"
+        "PRAGMA cache_size=-16384;"
         "PRAGMA journal_size_limit=268435456; PRAGMA secure_delete=FAST;"
         "PRAGMA foreign_keys=OFF; PRAGMA trusted_schema=OFF";
     static const char  reader[] =
@@ -395,8 +395,9 @@ store_sqlite_close(struct store *base)
 {
     struct store_sqlite  *s = (struct store_sqlite *) base;
 
-    sqlite_writer_stop(s);
+    /* who closes last empties the WAL into the file, which no reader may */
     sqlite_readers_destroy(s);
+    sqlite_writer_stop(s);
     sqlite_dict_destroy(s);
     sqlite_packer_destroy(s);
     free(s->path);

@@ -80,6 +80,7 @@ struct sqlite_writer;
 struct sqlite_readers;
 struct sqlite_dict;
 struct sqlite_packer;
+struct sqlite_checkpointer;
 
 struct store_sqlite {
     struct store            base;
@@ -89,6 +90,7 @@ struct store_sqlite {
     struct sqlite_readers  *readers;
     struct sqlite_dict     *dict;
     struct sqlite_packer   *packer;
+    struct sqlite_checkpointer  *checkpointer;     /* the writer's */
 };
 
 /* -- store_sqlite.c ------------------------------------------------------ */
@@ -176,6 +178,14 @@ must_check enum result sqlite_dict_find(struct sqlite_conn *c,
 /* The text of a number, copied into the arena; LOGDOC_NONE is "". */
 must_check enum result sqlite_dict_text(struct sqlite_conn *c, int64_t id,
     struct arena *a, struct slice *out);
+
+/* -- store_sqlite_checkpoint.c ------------------------------------------- */
+
+/* Takes the checkpoints from WRITER, which the store outlives. */
+must_check enum result sqlite_checkpointer_start(struct store_sqlite *s,
+    struct sqlite_conn *writer, char *err, size_t errlen);
+/* Before the writer's connection is closed and after its last commit. */
+void sqlite_checkpointer_stop(struct store_sqlite *s);
 
 /* -- store_sqlite_pack.c ------------------------------------------------- */
 

@@ -306,6 +306,10 @@ sqlite_writer_start(struct store_sqlite *s, char *err, size_t errlen)
         result = sqlite_schema_check(&w->conn, true, err, errlen);
     }
 
+    if (result == RESULT_OK) {
+        result = sqlite_checkpointer_start(s, &w->conn, err, errlen);
+    }
+
     if (result != RESULT_OK) {
         sqlite_conn_close(&w->conn);
         free(w);
@@ -320,6 +324,7 @@ sqlite_writer_start(struct store_sqlite *s, char *err, size_t errlen)
 
     if (failed) {
         snprintf(err, errlen, "store: no thread: %s", strerror(failed));
+        sqlite_checkpointer_stop(s);
         sqlite_conn_close(&w->conn);
         free(w);
         return RESULT_MEMORY;
@@ -346,6 +351,7 @@ sqlite_writer_stop(struct store_sqlite *s)
     pthread_mutex_unlock(&w->lock);
     pthread_join(w->thread, NULL);
 
+    sqlite_checkpointer_stop(s);
     sqlite_conn_close(&w->conn);
     pthread_mutex_destroy(&w->lock);
     pthread_cond_destroy(&w->work);

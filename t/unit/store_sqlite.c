@@ -685,6 +685,56 @@ test_expiry_gives_space_back(void **state)
 }
 
 
+static off_t
+size_of(const char *suffix)
+{
+    struct stat  st;
+    char         name[128];
+
+    snprintf(name, sizeof(name), "%s%s", path, suffix);
+    return stat(name, &st) == 0 ? st.st_size : -1;
+}
+
+
+/*
+ * A writer that never rests: the WAL stays within its bound and goes into the
+ * file meanwhile, and who closes the store leaves none.
+ */
+static void
+test_checkpoints_behind_a_writer(void **state)
+{
+    static char         body[512 * 1024];
+    const off_t         most = (off_t) 26000 * (8192 + 24);
+    enum store_insert   outcome[BATCH];
+    struct store       *s = open_store();
+    FILE               *random = fopen("/dev/urandom", "r");
+    int64_t             version;
+
+    (void) state;
+    assert_non_null(random);
+    assert_int_equal(fread(body, 1, sizeof(body), random), sizeof(body));
+    fclose(random);
+    assert_int_equal(store_config_version(s, &version), RESULT_OK);
+
+    for (unsigned n = 0; n < 24; n++) {
+        batch_make(n);
+
+        for (unsigned i = 0; i < BATCH; i++) {
+            docs[i].request.data = (struct slice) { body, sizeof(body) };
+        }
+
+        assert_int_equal(store_logs_insert(s, docs, BATCH, outcome),
+            RESULT_OK);
+        assert_true(size_of("-wal") <= most);
+    }
+
+    assert_true(size_of("") > most / 4);
+    store_close(s);
+    assert_int_equal(size_of("-wal"), -1);
+    assert_true(size_of("") > (off_t) 24 * BATCH * (off_t) sizeof(body));
+}
+
+
 #define SQLITE_TEST(f)  cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -702,6 +752,7 @@ main(void)
         SQLITE_TEST(test_read_only),
         SQLITE_TEST(test_audit_log_is_written_once),
         SQLITE_TEST(test_expiry_gives_space_back),
+        SQLITE_TEST(test_checkpoints_behind_a_writer),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
