@@ -277,30 +277,9 @@ must_check enum result sqlite_log_read(struct sqlite_conn *c,
     const struct scope *sc, const uint8_t id[UUID_BYTES], struct arena *a,
     struct logdoc *out);
 
-/* -- store_sqlite_outbound.c --------------------------------------------- */
+/* -- store_sqlite_delivery.c --------------------------------------------- */
 
-#define SQLITE_MAX_LANE      512           /* bytes; longer ones share */
-#define SQLITE_MAX_ATTEMPTS  200           /* shown of one log, the newest */
-
-/* A log that is open joins the deliveries; ID is its row. */
-must_check enum result sqlite_delivery_insert(struct sqlite_conn *c,
-    const struct logdoc *d, int64_t id);
-
-enum result sqlite_claim(struct store *s, int64_t now_us,
-    int64_t lease_until_us, struct arena *a, struct store_claim *claims,
-    size_t n);
-enum result sqlite_renew(struct store *s, const struct store_lease *leases,
-    size_t n, int64_t lease_until_us, size_t *kept);
-enum result sqlite_finish(struct store *s, struct store_finish *f, size_t n);
-enum result sqlite_move(struct store *s, const struct scope *sc,
-    const uint8_t id[UUID_BYTES], enum store_move move, int64_t at_us,
-    struct slice reason, enum log_status *status);
-enum result sqlite_due(struct store *s, int64_t before_us, int64_t after_us,
-    const uint8_t after_id[UUID_BYTES], unsigned limit, struct arena *a,
-    struct store_due **out, size_t *n);
-enum result sqlite_attempts(struct store *s, const struct scope *sc,
-    const uint8_t id[UUID_BYTES], struct arena *a, struct log_attempt **out,
-    size_t *n);
+#define SQLITE_MAX_LANE  512               /* bytes; longer ones share */
 
 struct sqlite_delivery {                   /* a row of table delivery */
     int64_t   id;                          /* of integration_directory */
@@ -312,8 +291,57 @@ struct sqlite_delivery {                   /* a row of table delivery */
     size_t    nlane;
 };
 
+/* A log that is open joins the deliveries; ID is its row. */
+must_check enum result sqlite_delivery_insert(struct sqlite_conn *c,
+    const struct logdoc *d, int64_t id);
+
 enum result sqlite_delivery_read(struct sqlite_conn *c,
     const uint8_t uid[UUID_BYTES], struct sqlite_delivery *row);
+
+/* DUE: when it goes on, LOGDOC_NONE: it has ended, INT64_MAX: it is held. */
+must_check enum result sqlite_delivery_settle(struct sqlite_conn *c,
+    const uint8_t uid[UUID_BYTES], int64_t due_us);
+
+enum result sqlite_due(struct store *s, int64_t before_us, int64_t after_us,
+    const uint8_t after_id[UUID_BYTES], unsigned limit, struct arena *a,
+    struct store_due **out, size_t *n);
+
+/* -- store_sqlite_claim.c ------------------------------------------------ */
+
+enum result sqlite_claim(struct store *s, int64_t now_us,
+    int64_t lease_until_us, struct arena *a, struct store_claim *claims,
+    size_t n);
+enum result sqlite_renew(struct store *s, const struct store_lease *leases,
+    size_t n, int64_t lease_until_us, size_t *kept);
+
+/* -- store_sqlite_finish.c ----------------------------------------------- */
+
+enum result sqlite_finish(struct store *s, struct store_finish *f, size_t n);
+
+/* The row, detail and body of a log that was changed otherwise. */
+must_check enum result sqlite_log_update(struct sqlite_conn *c, int64_t id,
+    const struct logdoc *d);
+
+/* -- store_sqlite_move.c ------------------------------------------------- */
+
+enum result sqlite_move(struct store *s, const struct scope *sc,
+    const uint8_t id[UUID_BYTES], enum store_move move, int64_t at_us,
+    struct slice reason, enum log_status *status);
+
+/* -- store_sqlite_attempt.c ---------------------------------------------- */
+
+#define SQLITE_MAX_ATTEMPTS  200           /* shown of one log, the newest */
+
+/* What was sent and answered, as sqlite_pack_body. */
+must_check enum result sqlite_attempt_pack(struct store_sqlite *s,
+    const struct log_attempt *t, struct buf *out);
+/* ID is the log's row, BODY what was packed. */
+must_check enum result sqlite_attempt_insert(struct sqlite_conn *c, int64_t id,
+    const struct log_attempt *t, struct slice body);
+
+enum result sqlite_attempts(struct store *s, const struct scope *sc,
+    const uint8_t id[UUID_BYTES], struct arena *a, struct log_attempt **out,
+    size_t *n);
 
 /* -- store_sqlite_lane.c ------------------------------------------------- */
 

@@ -1,9 +1,9 @@
 /*
  * Checkpoints: what the WAL holds goes into the file, by a thread and a
  * connection of their own, so that no commit waits for tens of MB to be copied
- * and synced.  A WAL starts anew only when all of it is in the file, and to that
- * a busy writer would never let it come: when little is left, or when the WAL is
- * far too large, the writer does the rest itself between two commits.
+ * and synced.  A WAL starts anew only when all of it is in the file, which a
+ * busy writer would never let happen: when little is left, or when the WAL is
+ * far too large, it does the rest itself between two commits.
  */
 
 #include "store_sqlite.h"
