@@ -189,6 +189,34 @@ void sqlite_checkpointer_stop(struct store_sqlite *s);
 
 /* -- store_sqlite_pack.c ------------------------------------------------- */
 
+#define SQLITE_NUMBER  10                  /* bytes of one, at most */
+
+struct sqlite_unpack {
+    const uint8_t  *p, *end;
+    bool            bad;                   /* they were not what they should */
+};
+
+/* Writes V at P; gives the place behind. */
+uint8_t *sqlite_put_uint(uint8_t *p, uint64_t v);
+uint64_t sqlite_get_uint(struct sqlite_unpack *u);
+
+/* What the directory's columns do not hold, bodies left out; starts with the
+ * digest. */
+void sqlite_pack_detail(const struct logdoc *d, struct buf *out);
+/* Slices borrow from P. */
+must_check enum result sqlite_unpack_detail(struct slice p, struct logdoc *d);
+
+#define SQLITE_MAX_KEYS  (LOGDOC_MAX_PAIRS + 5)
+
+/* The hashes under which table ref finds the log. */
+unsigned sqlite_pack_keys(const struct logdoc *d,
+    int64_t keys[SQLITE_MAX_KEYS]);
+/* The hash of one term; field tells the id, NAME the reference. */
+int64_t sqlite_key_hash(enum filter_field field, struct slice name,
+    struct slice value);
+
+/* -- store_sqlite_body.c ------------------------------------------------- */
+
 must_check enum result sqlite_packer_create(struct store_sqlite *s);
 void sqlite_packer_destroy(struct store_sqlite *s);
 
@@ -201,26 +229,11 @@ void sqlite_packer_take_back(struct store_sqlite *s, struct buf *b);
 /* Frees what is kept of them. */
 void sqlite_packer_idle(struct store_sqlite *s);
 
-/* What the directory's columns do not hold, bodies left out; starts with the
- * digest. */
-void sqlite_pack_detail(const struct logdoc *d, struct buf *out);
-/* Slices borrow from P. */
-must_check enum result sqlite_unpack_detail(struct slice p, struct logdoc *d);
-
 /* Headers and bodies, compressed; nothing is added when all are empty. */
 must_check enum result sqlite_pack_body(struct store_sqlite *s,
     const struct logdoc *d, struct buf *out);
 must_check enum result sqlite_unpack_body(struct slice p, struct arena *a,
     struct logdoc *d);
-
-#define SQLITE_MAX_KEYS  (LOGDOC_MAX_PAIRS + 5)
-
-/* The hashes under which table ref finds the log. */
-unsigned sqlite_pack_keys(const struct logdoc *d,
-    int64_t keys[SQLITE_MAX_KEYS]);
-/* The hash of one term; field tells the id, NAME the reference. */
-int64_t sqlite_key_hash(enum filter_field field, struct slice name,
-    struct slice value);
 
 /* -- store_sqlite_lot.c -------------------------------------------------- */
 
