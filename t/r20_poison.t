@@ -24,20 +24,22 @@ my $library = preload(<<'EOF_C');
 #include <string.h>
 #include <unistd.h>
 
-int EVP_DigestUpdate(void *ctx, const void *p, size_t n);
+int EVP_EncryptUpdate(void *ctx, unsigned char *out, int *outn,
+    const unsigned char *p, int n);
 
-/* The decoder hashes each record; its host is among the first values. */
+/* The drain makes a digest of each record; its host is among the first. */
 int
-EVP_DigestUpdate(void *ctx, const void *p, size_t n)
+EVP_EncryptUpdate(void *ctx, unsigned char *out, int *outn,
+    const unsigned char *p, int n)
 {
-    int (*next)(void *, const void *, size_t);
+    int (*next)(void *, unsigned char *, int *, const unsigned char *, int);
 
-    if (memmem(p, n, "poison.test", 11) != NULL) {
+    if (memmem(p, (size_t) n, "poison.test", 11) != NULL) {
         kill(getpid(), SIGKILL);
     }
 
-    *(void **) &next = dlsym(RTLD_NEXT, "EVP_DigestUpdate");
-    return next(ctx, p, n);
+    *(void **) &next = dlsym(RTLD_NEXT, "EVP_EncryptUpdate");
+    return next(ctx, out, outn, p, n);
 }
 EOF_C
 
