@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #define BUF_FIRST    256
+#define ARENA_FIRST  1024
 #define ARENA_BLOCK  4096
 
 struct arena_block {
@@ -397,7 +398,8 @@ arena_alloc(struct arena *a, size_t n)
     block = a->head;
 
     if (block == NULL || block->size - block->used < n) {
-        size = n > ARENA_BLOCK ? n : ARENA_BLOCK;
+        size = block == NULL ? ARENA_FIRST : ARENA_BLOCK;
+        size = n > size ? n : size;
         block = malloc(sizeof(*block) + size);
         if (block == NULL) {
             return NULL;

@@ -54,8 +54,8 @@ struct entry {
 };
 
 struct note {
-    uint8_t  log_id[UUID_BYTES];
-    char     id[64];
+    uint8_t        log_id[UUID_BYTES];
+    struct entry  *entry;                  /* NULL: none; else for ever */
 };
 
 struct limiter {
@@ -166,6 +166,7 @@ entry_find(struct limiter *l, struct slice id, bool make)
     }
 
     memcpy(e->id, id.p, id.n);
+    e->concurrency = 1;                    /* until limiter_enter says more */
     e->last = &e->first;
     e->next = *head;
     *head = e;
@@ -629,16 +630,17 @@ void
 limiter_note(struct limiter *l, const uint8_t log_id[UUID_BYTES],
     struct slice integration_id)
 {
-    struct note  *n = note_of(l, log_id);
-
-    if (integration_id.n >= sizeof(n->id)) {
-        return;
-    }
+    struct note   *n = note_of(l, log_id);
+    struct entry  *e;
 
     pthread_mutex_lock(&l->lock);
-    memcpy(n->log_id, log_id, UUID_BYTES);
-    memcpy(n->id, integration_id.p, integration_id.n);
-    n->id[integration_id.n] = '\0';
+    e = entry_find(l, integration_id, true);
+
+    if (e != NULL) {
+        memcpy(n->log_id, log_id, UUID_BYTES);
+        n->entry = e;
+    }
+
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -651,10 +653,10 @@ limiter_noted(struct limiter *l, const uint8_t log_id[UUID_BYTES],
     bool          found;
 
     pthread_mutex_lock(&l->lock);
-    found = memcmp(n->log_id, log_id, UUID_BYTES) == 0;
+    found = n->entry != NULL && memcmp(n->log_id, log_id, UUID_BYTES) == 0;
 
     if (found) {
-        memcpy(integration_id, n->id, sizeof(n->id));
+        memcpy(integration_id, n->entry->id, sizeof(n->entry->id));
     }
 
     pthread_mutex_unlock(&l->lock);

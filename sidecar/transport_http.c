@@ -24,6 +24,8 @@
 #include "logdoc.h"
 
 #define MAX_RESPONSE_HEADERS  (16 * 1024)
+#define RECEIVE_BYTES         4096L         /* libcurl's, of each send: 16 KB */
+#define UPLOAD_BYTES          16384L        /* over TLS: 64 KB */
 #define POLL_MS               1000
 #define CONNECTION_LIFE_S     600
 #define SLOW_BYTES            100L
@@ -419,6 +421,8 @@ common_options(struct transfer *x, const char *url)
      * is not answered would hold all others to its host */
     SET(CURLOPT_PIPEWAIT, strncasecmp(url, "https:", 6) == 0 ? 1L : 0L);
     SET(CURLOPT_TCP_NODELAY, 1L);
+    SET(CURLOPT_BUFFERSIZE, RECEIVE_BYTES);
+    SET(CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BYTES);
     SET(CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
