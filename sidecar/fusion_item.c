@@ -290,17 +290,12 @@ map_item(struct item *x)
 static void
 check_method(struct item *x)
 {
-    static const char *const  methods[] = { "GET", "POST", "PUT", "PATCH",
-        "DELETE" };
     const json_t  *v = member(x->map, "method");
-    bool           known = v == NULL;
 
-    for (size_t i = 0; i < 5 && json_is_string(v); i++) {
-        known = known || strcmp(json_string_value(v), methods[i]) == 0;
-    }
-
-    if (!known) {
-        WRONG("data.method", "must be GET, POST, PUT, PATCH or DELETE");
+    if (v != NULL && (!json_is_string(v)
+                      || !http_method_is_known(json_string_value(v))))
+    {
+        WRONG("data.method", "must be " HTTP_METHODS);
     }
 
     if (x->payload.n == 0 && (v == NULL || !json_is_string(v)

@@ -276,6 +276,22 @@ out:
 }
 
 
+bool
+http_method_is_known(const char *method)
+{
+    static const char *const  methods[] = { "GET", "POST", "PUT", "PATCH",
+        "DELETE" };
+
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+        if (strcmp(method, methods[i]) == 0) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
 enum result
 http_url_check(const char *url, bool plain, const char *allow_ports,
     bool *literal, const char **why)

@@ -30,6 +30,10 @@ struct http_facts {
 /* *text is static: what a person reads beside the reason. */
 struct outcome http_outcome(const struct http_facts *f, const char **text);
 
+/* Methods that a send may have; "GET, POST, .." for people. */
+#define HTTP_METHODS  "GET, POST, PUT, PATCH or DELETE"
+bool http_method_is_known(const char *method);
+
 /*
  * RESULT_INVALID with static *why: not https (or http where PLAIN), user info,
  * no host, a port that is neither the scheme's, 443, 8443 nor in ALLOW_PORTS

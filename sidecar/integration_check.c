@@ -237,18 +237,10 @@ out_text(const struct check *c, const char *name)
 static void
 check_http(struct check *c)
 {
-    static const char *const  methods[] = { "GET", "POST", "PUT", "PATCH",
-        "DELETE" };
     const char  *auth = out_text(c, "auth"), *why;
-    bool         known = false;
 
-    for (size_t i = 0; i < 5; i++) {
-        known = known || strcmp(out_text(c, "request_type"), methods[i]) == 0;
-    }
-
-    if (!known) {
-        check_fault(c, "request_type", "word",
-            "must be one of GET|POST|PUT|PATCH|DELETE");
+    if (!http_method_is_known(out_text(c, "request_type"))) {
+        check_fault(c, "request_type", "word", "must be " HTTP_METHODS);
     }
 
     if (out_text(c, "url")[0] == '\0') {
