@@ -207,14 +207,15 @@ reconcile(struct keeper *k)
 
 
 static void
-cancel(struct keeper *k, const struct store_due *item, const char *reason)
+cancel(struct keeper *k, const struct store_due *item, enum store_move move,
+    const char *reason)
 {
     const struct scope  all = { .platform = true };
     struct due_item     gone = { .priority = item->priority };
     enum log_status     status;
 
     /* what is leased ends first; its own claimer cancels it then */
-    if (store_move(k->d->store, &all, item->id, STORE_DROP, LOGDOC_NONE,
+    if (store_move(k->d->store, &all, item->id, move, LOGDOC_NONE,
             slice_of(reason), &status) == RESULT_OK)
     {
         memcpy(gone.id, item->id, UUID_BYTES);
@@ -239,11 +240,12 @@ cancel_gone(struct keeper *k, struct store_due *page, size_t n)
         r = routes_get(k->d->routes, page[at].integration_id, &pin, &i, &held);
 
         if (r == RESULT_NOT_FOUND) {
-            cancel(k, &page[at], "its integration was deleted");
+            cancel(k, &page[at], STORE_DROP_DELETED,
+                "its integration was deleted");
 
         } else if (r == RESULT_OK) {
             if (i->gone) {
-                cancel(k, &page[at],
+                cancel(k, &page[at], STORE_DROP_GONE,
                     "the endpoint answered 410 to another delivery");
             }
 

@@ -194,11 +194,23 @@ must_check enum result store_batch_get(struct store *s,
     const uint8_t id[UUID_BYTES], int64_t token, struct arena *a,
     struct logdoc **out, size_t *n);
 
-enum store_move { STORE_CANCEL, STORE_DROP, STORE_RESCHEDULE, STORE_RELEASE };
+enum store_move { STORE_CANCEL, STORE_DROP_DELETED, STORE_DROP_GONE,
+                  STORE_RESCHEDULE, STORE_RELEASE };
+
+/* The error code of what MOVE cancels; NULL: it cancels nothing. */
+const char *store_move_code(enum store_move move);
+
+/* Also out of a closed batch. */
+static inline bool
+store_move_drops(enum store_move move)
+{
+    return move == STORE_DROP_DELETED || move == STORE_DROP_GONE;
+}
 
 /*
  * CANCEL: PENDING or RETRYING, not leased -> CANCELLED; a FAIL that holds its
- * lane lets it go and stays FAIL.  DROP: the same, out of a closed batch too.
+ * lane lets it go and stays FAIL.  DROP_: the same, out of a closed batch too,
+ * since its integration was deleted or its endpoint said that it is gone.
  * RESCHEDULE: next_attempt_us = AT.  RELEASE: a lease is ended, due AT.
  * RESULT_CONFLICT: it is leased, in a closed batch or has ended; *status tells.
  */

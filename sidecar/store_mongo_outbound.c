@@ -119,14 +119,14 @@ move_apply(struct logdoc *d, enum store_move move, int64_t at_us,
 {
     d->lease_until_us = LOGDOC_NONE;
 
-    if (move != STORE_CANCEL && move != STORE_DROP) {
+    if (store_move_code(move) == NULL) {
         d->next_attempt_us = at_us;
         return;
     }
 
     d->status = LOG_CANCELLED;
     d->next_attempt_us = LOGDOC_NONE;
-    d->error_code = SLICE_LIT("cancelled");
+    d->error_code = slice_of(store_move_code(move));
     d->error_message = reason;
     d->error_fingerprint = 0;
 }
@@ -217,14 +217,14 @@ mongo_move(struct store *s, const struct scope *sc,
         *status = x->doc.status;
 
         if (x->due_us == LOGDOC_NONE && x->doc.lane.n > 0
-            && (move == STORE_CANCEL || move == STORE_DROP))
+            && store_move_code(move) != NULL)
         {
             r = mongo_lane_let_go(m, id, x->doc.lane, x->doc.batch_id);
             goto out;
         }
 
         if (x->due_us == LOGDOC_NONE
-            || (x->doc.batch_id.n > 0 && move != STORE_DROP)
+            || (x->doc.batch_id.n > 0 && !store_move_drops(move))
             || (move != STORE_RELEASE && x->doc.lease_until_us != LOGDOC_NONE
                 && x->doc.lease_until_us > clock_wall_us()))
         {

@@ -163,6 +163,21 @@ store_finish(struct store *s, struct store_finish *f, size_t n)
 }
 
 
+const char *
+store_move_code(enum store_move move)
+{
+    static const char *const  codes[] = {
+        [STORE_CANCEL] = "cancelled",
+        [STORE_DROP_DELETED] = "integration_deleted",
+        [STORE_DROP_GONE] = "gone",
+        [STORE_RESCHEDULE] = NULL,
+        [STORE_RELEASE] = NULL
+    };
+
+    return codes[move];
+}
+
+
 enum result
 store_move(struct store *s, const struct scope *sc,
     const uint8_t id[UUID_BYTES], enum store_move move, int64_t at_us,

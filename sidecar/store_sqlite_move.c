@@ -24,8 +24,7 @@ move_log(struct sqlite_conn *c, struct move_job *job, struct logdoc *d,
     struct arena *a)
 {
     struct sqlite_delivery  row;
-    bool                    ends = job->move == STORE_CANCEL
-                                   || job->move == STORE_DROP;
+    bool                    ends = store_move_code(job->move) != NULL;
     enum result             r;
 
     r = sqlite_log_read(c, job->scope, job->id, a, d);
@@ -43,7 +42,7 @@ move_log(struct sqlite_conn *c, struct move_job *job, struct logdoc *d,
     if (r == RESULT_NOT_FOUND
         || (r == RESULT_OK && job->move != STORE_RELEASE
             && (row.leased > job->now_us
-                || (row.batched && job->move != STORE_DROP))))
+                || (row.batched && !store_move_drops(job->move)))))
     {
         return RESULT_CONFLICT;
     }
@@ -55,7 +54,7 @@ move_log(struct sqlite_conn *c, struct move_job *job, struct logdoc *d,
     if (ends) {
         d->status = LOG_CANCELLED;
         d->next_attempt_us = LOGDOC_NONE;
-        d->error_code = SLICE_LIT("cancelled");
+        d->error_code = slice_of(store_move_code(job->move));
         d->error_message = job->reason;
         d->error_fingerprint = 0;
     } else {

@@ -84,6 +84,7 @@ for my $who (sort keys %switch) {
     my $log = $o->until_status($tried, 'CANCELLED');
     like($log->{error}{message}, qr/deleted/, 'until it is deleted')
         or diag to_json($log->{error});
+    is($log->{error}{code}, 'integration_deleted', 'by its code too');
     is($log->{attempts}, $before, 'with the attempts that it had');
     $switch{$who}->($i, 1) if $who eq 'developer';
     $o->remove($i->{id});

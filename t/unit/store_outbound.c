@@ -1152,9 +1152,11 @@ test_a_member_is_dropped(void **state)
     enum log_status      status;
 
     assert_true(close_batch(w, 2, false, w->now_us).closed);
-    assert_int_equal(store_move(w->s, &everybody, d[0].id, STORE_DROP, 0,
-        SLICE_NONE, &status), RESULT_OK);
+    assert_int_equal(store_move(w->s, &everybody, d[0].id,
+        STORE_DROP_DELETED, 0, SLICE_NONE, &status), RESULT_OK);
     assert_int_equal(status, LOG_CANCELLED);
+    assert_true(slice_eq(log_of(w, d[0].id).error_code,
+        SLICE_LIT("integration_deleted")));
     c = claim_now(w, &d[1]);
     (void) members_are(w, &c, d + 1, 1);
 }
