@@ -54,6 +54,7 @@ struct config {
     int64_t   jq_timeout_us;
     int64_t   idempotency_keep_us;
     char     *replay_base_url;
+    int64_t   replay_lease_us;
     char     *capture_status;              /* addresses, by comma; NULL none */
 
     char     *fusion_developer;            /* NULL: no calls of Fusion's */

@@ -132,6 +132,11 @@ const struct config_key  config_keys[] = {
       false, NULL,
       "Where inbound calls are made again: nginx, as http://127.0.0.1:8080; "
       "without it they are not." },
+    { "replay_lease", CONFIG_TIME, AT(replay_lease_us), 3 * SECOND,
+      60 * MINUTE, "45s", false, NULL,
+      "After how long an inbound call that was being made again when its "
+      "process died is said to be interrupted; two thirds of it, at most 30s, "
+      "are the time of the call." },
     { "capture_status", CONFIG_OPTIONAL, AT(capture_status), 0, 0, NULL,
       false, NULL,
       "Where each nginx answers capture_status, by comma, as "

@@ -29,7 +29,7 @@ struct config_key {
     const char        *sentence;
 };
 
-#define CONFIG_KEYS  56                    /* rows; checked where it is made */
+#define CONFIG_KEYS  57                    /* rows; checked where it is made */
 
 /* in the order in which a reader wants them: sample and reference follow it */
 extern const struct config_key  config_keys[CONFIG_KEYS];

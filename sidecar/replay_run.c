@@ -21,9 +21,8 @@
 #include "replay.h"
 
 #define CALL_TURN_US     150000
-#define CALL_TIMEOUT_MS  30000L
+#define CALL_MOST_MS     30000L
 #define CALL_CONNECT_MS  5000L
-#define CALL_LEASE_US    INT64_C(45000000)
 #define CALL_MAX         16                /* found at once */
 #define CALL_URL         (16 * 1024)
 #define CALL_ARENA       (1024 * 1024)
@@ -48,6 +47,17 @@ struct call {
     long                 body_n;
     char                 error[CURL_ERROR_SIZE];
 };
+
+
+/* It ends well before its lease: else another process says that it was
+ * interrupted. */
+static long
+call_timeout_ms(const struct config *c)
+{
+    long  ms = (long) (c->replay_lease_us / 1000 * 2 / 3);
+
+    return ms < CALL_MOST_MS ? ms : CALL_MOST_MS;
+}
 
 
 static void
@@ -238,7 +248,8 @@ call_make(struct call *x, long *status)
     (void) curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
     (void) curl_easy_setopt(h, CURLOPT_PATH_AS_IS, 1L);
     (void) curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 0L);
-    (void) curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, CALL_TIMEOUT_MS);
+    (void) curl_easy_setopt(h, CURLOPT_TIMEOUT_MS,
+        call_timeout_ms(x->run->config));
     (void) curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, CALL_CONNECT_MS);
     (void) curl_easy_setopt(h, CURLOPT_HTTPHEADER, x->headers);
     (void) curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, swallow);
@@ -383,7 +394,7 @@ call_run(struct replay_run *run, const char *id)
     if (r == RESULT_OK && strcmp(state, "queued") == 0) {
         (void) json_object_set_new(x.doc.v, "state", json_string("sending"));
         (void) json_object_set_new(x.doc.v, "_until_us",
-            json_integer(clock_wall_us() + CALL_LEASE_US));
+            json_integer(clock_wall_us() + run->config->replay_lease_us));
 
         /* of two that see it one goes on */
         if (retry_doc_put(run->store, &x.doc) == RESULT_OK) {

@@ -74,7 +74,7 @@ sub replays {
         . ' capture_ref lab_id $arg_lab; capture_route /patients;'
         . ' proxy_ignore_client_abort on; proxy_pass ' . $up->url . ';');
     my $api = api(redis => $redis, $mongo ? (store => store_of($mongo)) : (),
-        conf => { roles => 'drain,dispatch,api',
+        conf => { roles => 'drain,dispatch,api', replay_lease => '9s',
             replay_base_url => 'http://127.0.0.1:' . $nginx->port });
     my $d = $api->d;
 
