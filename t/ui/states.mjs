@@ -347,17 +347,29 @@ async function tail(browser) {
   await quiet(t, "tail");
 }
 
+/* Texts that end before their end, without a sign of it. */
+const CUT = () => [...document.querySelectorAll("button, th, dt, dd, .tile .label, .tile .value, .chip-out, .status, h1, h2, h3")].filter((e) => {
+  const box = e.closest(".tile, .card, .drawer, .bar")?.getBoundingClientRect();
+  const own = e.getBoundingClientRect();
+  return own.width > 1 && box && !e.closest(".table-scroll, .grid-scroll, .grid-sticky, .heat-scroll, .tabs") && own.right > box.right + 0.5;
+}).map((e) => e.textContent);
+
 /* Narrow screens: nothing runs out to the right. */
 async function narrow(browser) {
   for (const width of [360, 390, 1024]) {
     const t = await open(browser, "/logs/api", { width, height: 800 });
     await t.page.locator("a.cover").first().waitFor();
-    for (const path of ["/logs/api", "/logs/errors", "/config/integrations", "/system"]) {
+    for (const path of ["/logs/api", "/logs/webhook", "/logs/errors", "/config/integrations", "/config/api-keys", "/audit", "/system"]) {
       await at(t.page, path);
       await t.page.locator("main:not(.first)").waitFor();
       await t.page.waitForLoadState("networkidle");
       const over = await t.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
       ok(over <= 0, `${path} fits ${width} px`, `${over} px too wide`);
+      const cut = await t.page.evaluate(CUT);
+      ok(cut.length === 0, `${path} at ${width} px: nothing is cut`, cut.join("\n"));
+      if (width === 390) {
+        await axeBoth(t.page, `${path}, ${width} px`);
+      }
     }
     await t.ctx.close();
   }

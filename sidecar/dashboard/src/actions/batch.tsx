@@ -50,8 +50,8 @@ function Confirm({ plan, close, again }: { plan: Plan; close: () => void; again:
     <form className="stack" onSubmit={(e) => { e.preventDefault(); void start(); }}>
       <dl className="facts figures">
         <div><dt>Match</dt><dd className="big">{count(plan.matched)}</dd></div>
-        <div><dt>Can be sent again</dt><dd className="big">{count(plan.eligible)}</dd></div>
-        <div><dt>Cannot</dt><dd className="big">{count(plan.matched - plan.eligible)}</dd></div>
+        <div><dt>To be sent</dt><dd className="big">{count(plan.eligible)}</dd></div>
+        <div><dt>Left out</dt><dd className="big">{count(plan.matched - plan.eligible)}</dd></div>
         </dl>
       <p className="muted" style={{ margin: 0 }}>This plan holds until <Time at={plan.expires_at} form="minute" />.</p>
       {reasons.length > 0 ? (

@@ -41,12 +41,12 @@ export function List<T>({ path, params = NO_PARAMS, cols, rowKey, empty, label, 
   return (
     <>
       <div className="table-scroll" tabIndex={0} role="region" aria-label={`${label}, table`}>
-        <table className="plain">
+        <table className="plain list">
           <thead><tr>{cols.map((c) => (
             <th key={c.head} scope="col" className={c.num ? "num" : ""}>{c.head || <span className="visually-hidden">Actions</span>}</th>))}</tr></thead>
           <tbody>{rows.map((r) => (
             <tr key={rowKey(r)}>{cols.map((c) => (
-              <td key={c.head} className={c.num ? "num" : ""}>{c.cell(r)}</td>))}</tr>))}
+              <td key={c.head} data-head={c.head} className={c.num ? "num" : ""}>{c.cell(r)}</td>))}</tr>))}
           </tbody>
         </table>
       </div>
