@@ -4,7 +4,7 @@ import { Link } from "react-router";
 import { json } from "../api/client";
 import { readLog } from "../api/queries";
 import type { Log, Pair, Replay } from "../api/types";
-import { prettyText, shapeOf } from "../lib/body";
+import { bytesText, prettyText, shapeOf } from "../lib/body";
 import { pairsText, syntaxFault, textPairs } from "../lib/edit";
 import { visibleLine } from "../lib/escape";
 import { bodyText } from "../detail/content";
@@ -60,6 +60,7 @@ function Form({ log, etag, close, reload }: { log: Log; etag: string | null; clo
   const type = headerOf(log.request.headers, "content-type");
   const raw = bodyText(log.request);
   const shape = shapeOf(draft.body, type);
+  const lacks = Boolean(log.request.cut) && (log.request.bytes ?? 0) > 0;
   const set = (p: Partial<Draft>): void => setDraft((d) => ({ ...d, ...p }));
   const changed = JSON.stringify(draft) !== JSON.stringify(original);
 
@@ -118,6 +119,7 @@ function Form({ log, etag, close, reload }: { log: Log; etag: string | null; clo
               <Lines label="Query, a name=value on each line" value={draft.query} fault={faults.query ?? s.fault("#/query")} onChange={(v) => set({ query: v })} />
               <Lines label="Headers, a name: value on each line" value={draft.headers} fault={faults.headers ?? s.fault("#/headers")} onChange={(v) => set({ headers: v })} />
             </div>
+            {lacks ? <p className="errbox"><span className="code">The body was not kept whole</span>{` (${bytesText(log.request.kept_bytes ?? 0)} of ${bytesText(log.request.bytes)}): put in all of it before you send.`}</p> : null}
             {raw.base64 !== null ? <p className="muted">The body is binary and is sent as it was kept.</p>
               : log.request.masked ? <p className="muted">Your key may not see the body; it is sent as it was kept.</p>
                 : <BodyEdit text={draft.body} onChange={(v) => set({ body: v })} label="Body" type={type}

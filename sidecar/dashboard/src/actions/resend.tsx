@@ -2,7 +2,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { Link } from "react-router";
 import type { Log } from "../api/types";
-import { prettyText, shapeOf } from "../lib/body";
+import { bytesText, prettyText, shapeOf } from "../lib/body";
 import { visibleLine } from "../lib/escape";
 import { bodyText } from "../detail/content";
 import { headerOf } from "../detail/pieces";
@@ -53,6 +53,8 @@ export default function ResendDialog({ log, close }: { log: Log; close: () => vo
             : "The receiver gets the same message again, with the same webhook-id: it can tell that it is a repeat."}
           {log.status === "SUCCESS" || log.status === "COMMITTED" ? " It was delivered before." : ""}</p>
         <div className="mono" style={{ overflowWrap: "anywhere" }}>{log.method ? `${log.method} ` : ""}{visibleLine(log.url ?? endpointOf(log))}</div>
+        {log.request.cut ? <p className="errbox"><span className="code">The payload was not kept whole</span>{` (${bytesText(log.request.kept_bytes ?? 0)} of ${bytesText(log.request.bytes)})${editable
+          ? ": edit it, and put in all of it." : ": it cannot be sent from here."}`}</p> : null}
         {editable ? <label className="row"><input type="checkbox" checked={edit} onChange={(e) => setEdit(e.currentTarget.checked)} />Edit the payload first</label> : null}
         {edit ? <BodyEdit text={text} onChange={setText} label="Payload" type={type} fault={fault ?? s.fault("#/body") ?? null} />
           : body.text || body.base64 ? <section className="card" aria-label="Payload"><Viewer text={body.text} base64={body.base64} contentType={type} label="payload" /></section>

@@ -80,8 +80,7 @@ function Loaded({ log, names, part, onPart, tools }: {
           {tools ? <div className="row tools">{tools}</div> : null}
         </div>
         <h2 className="detail-title">{visibleLine(endpointOf(log))}</h2>
-        <div className="tabs" role="tablist" aria-label="Parts of the log"
-          style={{ marginLeft: -12, marginTop: 2 }}>
+        <div className="tabs" role="tablist" aria-label="Parts of the log" style={{ marginTop: 2 }}>
           {parts.map((p, i) => (
             <a key={p.value} role="tab" aria-selected={p.value === shown}
               tabIndex={p.value === shown ? 0 : -1} href={`?part=${p.value}`}
@@ -223,7 +222,7 @@ function Side({ log, body, which }: { log: Log; body: Body; which: "request" | "
       </header>
       {which === "request" && body?.query?.length ? <HeaderTable pairs={body.query} label="Query" /> : null}
       {c.text === "" && c.base64 === null ? <div className="state"><p>{none}</p></div>
-        : <Viewer text={c.text} base64={c.base64} contentType={type} label={`${which} body`} />}
+        : <Viewer text={c.text} base64={c.base64} contentType={type} label={`${which} body`} part={Boolean(body?.cut)} />}
     </section>
   );
 }

@@ -20,8 +20,9 @@ function modesOf(shape: Shape): { value: Mode; label: string }[] {
 }
 
 /* A body: pretty by its shape, as it came, or as bytes. */
-export function Viewer({ text, base64, contentType, label }: {
+export function Viewer({ text, base64, contentType, label, part = false }: {
   text: string; base64: string | null; contentType: string; label: string;
+  part?: boolean;               /* only the beginning was kept */
 }) {
   const shape: Shape = base64 !== null ? "binary" : shapeOf(text, contentType);
   const [mode, setMode] = useState<Mode>(shape === "binary" ? "hex" : "pretty");
@@ -30,13 +31,13 @@ export function Viewer({ text, base64, contentType, label }: {
   const shown = cut ? text.slice(0, PREVIEW) : text;
   const content = useMemo(() => {
     switch (mode) {
-      case "pretty": return prettyText(shown, shape);
+      case "pretty": return prettyText(shown, shape, cut || part);
       case "hex": return hexDump(base64 !== null ? base64Bytes(base64)
         : new TextEncoder().encode(shown));
       default: return shown;
     }
-  }, [mode, shown, shape, base64]);
-  const broken = shape === "json" && mode === "pretty" && !cut && !valid(text);
+  }, [mode, shown, shape, base64, cut, part]);
+  const broken = shape === "json" && mode === "pretty" && !cut && !part && !valid(text);
   return (
     <div>
       <div className="row wrap" style={{ padding: "6px 6px 0 12px" }}>

@@ -37,9 +37,10 @@ export function shapeOf(text: string, contentType: string): Shape {
 
 /*
  * Indents JSON without parsing numbers: 12345678901234567890 and 1.0 stay as
- * they were sent.  Null when the brackets do not close: show it raw.
+ * they were sent.  Null when the brackets do not close: show it raw; but of one
+ * that is CUT only the beginning is there.
  */
-export function prettyJson(src: string): string | null {
+export function prettyJson(src: string, cut = false): string | null {
   let out = "";
   let depth = 0;
   let i = 0;
@@ -52,7 +53,7 @@ export function prettyJson(src: string): string | null {
       m.lastIndex = i;
       const hit = m.exec(src);
       if (!hit) {
-        return null;
+        return cut ? out + src.slice(i) : null;
       }
       out += hit[0];
       i = m.lastIndex;
@@ -87,12 +88,12 @@ export function prettyJson(src: string): string | null {
       out += c;
     }
   }
-  return stack.length === 0 ? out : null;
+  return stack.length === 0 || cut ? out : null;
 }
 
-export function prettyText(text: string, shape: Shape): string {
+export function prettyText(text: string, shape: Shape, cut = false): string {
   switch (shape) {
-    case "json": return prettyJson(text) ?? text;
+    case "json": return prettyJson(text, cut) ?? text;
     case "xml": return prettyXml(text);
     case "hl7": return hl7Lines(text).join("\n");
     default: return text;

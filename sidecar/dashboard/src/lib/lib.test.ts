@@ -222,6 +222,8 @@ describe("bodies", () => {
       .toBe('{\n  "a": 12345678901234567890,\n  "b": [\n    1.0,\n    {}\n  ],\n  "c": "x\\"}"\n}');
     expect(prettyJson('{"a":[1}')).toBeNull();
     expect(prettyJson('{"a":"unfinished')).toBeNull();
+    expect(prettyJson('{"a":[1,"unfinished', true)).toBe('{\n  "a": [\n    1,\n    "unfinished');
+    expect(prettyJson('{"a":[1}', true)).toBeNull();
   });
   it("survives nesting", () => {
     const deep = "[".repeat(20000) + "]".repeat(20000);
