@@ -124,13 +124,14 @@ async function integrations(browser) {
   const now = await api("GET", `/integrations/${doc.id}`);
   const put = await fetch(`${BASE}/api/v1/integrations/${doc.id}`, { method: "PUT",
     headers: { authorization: `Bearer ${KEY}`, "content-type": "application/json", "if-match": now.etag },
-    body: JSON.stringify({ name: "orders of theirs", org_id: 3, lab_id: 11, action_id: 1, url: doc.url, allow_http: true }) });
+    body: JSON.stringify({ name: "orders of theirs", org_id: 3, lab_id: 11, action_id: 1, url: doc.url, allow_http: true, timeout_ms: 7001 }) });
   is(put.status, 200, "somebody else saves");
   t.watch.allow.push(/412/);
   await dialog.getByText("Save changes").click();
   ok(await waitFor(() => dialog.getByText("Changed meanwhile.").isVisible()), "the second sees the conflict");
   is(await name.inputValue(), "orders of mine", "what was typed is kept");
   ok((await dialog.textContent()).includes("orders of theirs"), "beside what is stored now");
+  is(await dialog.getByLabel("Timeout ms", { exact: true }).inputValue(), "7001", "what only they changed is taken over");
   await dialog.getByText("Save over it").click();
   ok(await waitFor(() => page.getByText("orders of mine").first().isVisible()), "saved over it, knowingly");
 

@@ -218,15 +218,17 @@ async function conflict(browser) {
   await flags.fill("mine=true");
   const now = await api("GET", "/developers/dev-north");
   const put = await fetch(`${BASE}/api/v1/developers/dev-north`, { method: "PUT", headers: { authorization: `Bearer ${KEY}`,
-    "content-type": "application/json", "if-match": now.etag }, body: JSON.stringify({ name: "N", org_id: 3, flags: { theirs: true } }) });
+    "content-type": "application/json", "if-match": now.etag }, body: JSON.stringify({ name: "North", org_id: 3, flags: { theirs: true } }) });
   is(put.status, 200, "412: somebody else was faster", await put.text());
   await dialog(page).getByText("Save changes").click();
   ok(await waitFor(() => dialog(page).getByText("Changed meanwhile.").isVisible()), "412: the conflict is said");
   is(await flags.inputValue(), "mine=true", "412: what was typed is kept");
   ok((await dialog(page).textContent()).includes("theirs=true"), "412: beside what is stored now");
+  is(await dialog(page).getByLabel("Name", { exact: true }).inputValue(), "North", "412: what only they changed is taken over");
   await axeBoth(page, "conflict");
   await dialog(page).getByText("Save over it").click();
   ok(await waitFor(async () => (await api("GET", "/developers/dev-north")).json.flags?.mine === true), "412: saved over it, knowingly");
+  is((await api("GET", "/developers/dev-north")).json.name, "North", "412: and theirs is not undone");
   await quiet(t, "conflict");
 }
 

@@ -1,10 +1,10 @@
 import { Modal } from "../ui/modal";
 import { useQueryClient } from "@tanstack/react-query";
-import { useId, useState, type FormEvent } from "react";
+import { useId, useRef, useState, type FormEvent } from "react";
 import { ApiError, withTag, type Problem } from "../api/client";
 import { CopyButton } from "../ui/parts";
 import { toast } from "../ui/toast";
-import { fromForm, isSecret, REMOVE, toForm, type Doc, type Field, type Kind } from "./kinds";
+import { CONFLICT, fromForm, isSecret, REMOVE, toForm, untouched, type Doc, type Field, type Kind } from "./kinds";
 
 export interface Choices { orgs: Doc[]; categories: Doc[] }
 
@@ -19,6 +19,9 @@ export function DocForm({ kind, doc, etag, choices, close }: {
   const fields = doc ? kind.fields.filter((f) => !f.onCreate) : kind.fields;
   const [values, setValues] = useState<Record<string, string>>(() =>
     Object.fromEntries(fields.map((f) => [f.name, isSecret(f) ? "" : toForm(f, doc?.[f.name])])));
+  const plain = (d: Doc): Record<string, string> =>
+    Object.fromEntries(fields.filter((f) => !isSecret(f)).map((f) => [f.name, toForm(f, d[f.name])]));
+  const base = useRef(doc ? plain(doc) : {});             /* what was read */
   const [id, setId] = useState("");
   const [tag, setTag] = useState(etag);
   const [errors, setErrors] = useState<Record<string, string>>({});
@@ -81,7 +84,13 @@ export function DocForm({ kind, doc, etag, choices, close }: {
         [(i.pointer ?? "").replace(/^#\//, ""), i.detail])));
       if (doc && p.status === 412) {
         await withTag<Doc>(`${kind.path}/${encodeURIComponent(String(doc.id))}`)
-          .then((r) => { setTheirs(r.data); setTag(r.etag); }).catch(() => undefined);
+          .then((r) => {
+            const was = base.current;
+            base.current = plain(r.data);
+            setValues((mine) => untouched(mine, was, base.current));
+            setTheirs(r.data);
+            setTag(r.etag);
+          }).catch(() => undefined);
       }
     } finally {
       setBusy(false);
@@ -115,7 +124,7 @@ export function DocForm({ kind, doc, etag, choices, close }: {
             onChange={(v) => setValues((was) => ({ ...was, [f.name]: v }))} />))}
         {theirs ? (
           <div className="errbox" role="alert"><span className="code">Changed meanwhile.</span> Somebody saved this {noun} after
-            you opened it. What is stored now stands beside your text; saving again replaces it.</div>)
+            you opened it. {CONFLICT}</div>)
           : problem && Object.keys(errors).length === 0 ? (
             <div className="errbox" role="alert"><span className="code">{problem.title}.</span> {problem.detail}
               {problem.request_id ? <div className="mono muted">request {problem.request_id}</div> : null}</div>) : null}

@@ -1,4 +1,4 @@
-import { useId, useState, type FormEvent } from "react";
+import { useId, useRef, useState, type FormEvent } from "react";
 import { ApiError, withTag, type Problem } from "../api/client";
 import { INTEGRATION_FIELDS, type FieldSpec, type Schemas } from "../api/schema";
 import { Dialog, ProblemBox } from "../actions/common";
@@ -8,6 +8,7 @@ import { useActionNames, useDeveloperNames } from "../api/queries";
 import { useLabs, useOrgs } from "../shell/labs-data";
 import { CopyButton } from "../ui/parts";
 import { toast } from "../ui/toast";
+import { CONFLICT, untouched } from "./kinds";
 
 export type Integration = Schemas["Integration"] & { id: string; name: string };
 
@@ -18,7 +19,8 @@ const TALL = /filter|transform|cert|client_key/;
 
 /* What people call a field; the API's own name stands beside it. */
 const LABELS: Record<string, string> = { org_id: "Organisation", lab_id: "Lab", action_id: "Action", developer_id: "Developer", url: "Address",
-  request_type: "Method", is_auto_retry: "Retry by itself", is_batch: "Send in batches", is_logs_disabled: "Keep no logs" };
+  request_type: "Method", is_auto_retry: "Retry by itself", is_batch: "Send in batches", is_logs_disabled: "Keep no logs",
+  client_cert: "Client certificate", client_key: "Key of the certificate", ca_cert: "CA certificate" };
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 export function labelOf(name: string): string {
@@ -32,6 +34,9 @@ function show(f: FieldSpec, v: unknown): string {
   return f.type === "secret" || v === null || v === undefined ? "" : String(v);
 }
 
+const plain = (d: Record<string, unknown>): Record<string, string> =>
+  Object.fromEntries(INTEGRATION_FIELDS.filter((f) => f.type !== "secret").map((f) => [f.name, show(f, d[f.name])]));
+
 /* Every field of an integration, from the API's own description. */
 export function IntegrationForm({ doc, etag, programs, close, done }: {
   doc: Integration | null; etag: string | null; programs?: { filter: string; transform: string };
@@ -41,6 +46,7 @@ export function IntegrationForm({ doc, etag, programs, close, done }: {
   const start = { ...Object.fromEntries(INTEGRATION_FIELDS.map((f) => [f.name, show(f, have ? have[f.name] : f.default)])), ...programs };
   const [values, setValues] = useState<Record<string, string>>(start);
   const [headers, setHeaders] = useState(pairsText(doc?.headers as Pair[] | undefined, ": "));
+  const base = useRef({ values: have ? plain(have) : {}, headers });     /* what was read */
   const [tag, setTag] = useState(etag);
   const [theirs, setTheirs] = useState<Record<string, unknown> | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
@@ -89,6 +95,16 @@ export function IntegrationForm({ doc, etag, programs, close, done }: {
     return Object.keys(bad).length === 0 ? out : null;
   };
 
+  /* What they changed and this person did not is theirs; the rest is to be decided here. */
+  const takeOver = (now: Record<string, unknown>, etag: string | null): void => {
+    const was = base.current;
+    base.current = { values: plain(now), headers: pairsText(now["headers"] as Pair[] | undefined, ": ") };
+    setValues((mine) => untouched(mine, was.values, base.current.values));
+    setHeaders((mine) => mine === was.headers ? base.current.headers : mine);
+    setTheirs(now);
+    setTag(etag);
+  };
+
   const submit = async (e: FormEvent): Promise<void> => {
     e.preventDefault();
     const send = body();
@@ -112,7 +128,7 @@ export function IntegrationForm({ doc, etag, programs, close, done }: {
       setProblem(p);
       setErrors(Object.fromEntries((p.errors ?? []).map((i) => [(i.pointer ?? "").replace(/^#\//, "").split("/")[0]!, i.detail])));
       if (doc && p.status === 412) {
-        await withTag<Integration>(path).then((r) => { setTheirs(r.data as unknown as Record<string, unknown>); setTag(r.etag); }).catch(() => undefined);
+        await withTag<Integration>(path).then((r) => takeOver(r.data as unknown as Record<string, unknown>, r.etag)).catch(() => undefined);
       }
     } finally {
       setBusy(false);
@@ -121,14 +137,19 @@ export function IntegrationForm({ doc, etag, programs, close, done }: {
   if (secret) {
     return <SecretShown name={values["name"] ?? ""} secret={secret} close={close} />;
   }
-  const input = (f: FieldSpec, first = false) => {
+  /* what differs from what is stored by now; null where nothing does */
+  const differs = (f: FieldSpec): string | null => {
     const now = theirs ? show(f, theirs[f.name]) : null;
-    return <Input key={f.name} f={f} value={values[f.name] ?? ""} error={errors[f.name]} first={first}
-      isSet={(have?.[f.name] as { set?: boolean } | null)?.set === true}
-      theirs={now !== null && f.type !== "secret" && now !== (values[f.name] ?? "") ? now : null}
-      onChange={(v) => setValues((was) => ({ ...was, [f.name]: v }))} />;
+    return now !== null && f.type !== "secret" && now !== (values[f.name] ?? "") ? now : null;
   };
-  const hidden = more.some((f) => errors[f.name]) || errors["headers"] !== undefined;
+  const theirHeaders = theirs ? pairsText(theirs["headers"] as Pair[] | undefined, ": ") : null;
+  const headersDiffer = theirHeaders !== null && theirHeaders !== headers;
+  const input = (f: FieldSpec, first = false) => (
+    <Input key={f.name} f={f} value={values[f.name] ?? ""} error={errors[f.name]} first={first}
+      isSet={(have?.[f.name] as { set?: boolean } | null)?.set === true} theirs={differs(f)}
+      onChange={(v) => setValues((was) => ({ ...was, [f.name]: v }))} />
+  );
+  const hidden = more.some((f) => errors[f.name] !== undefined || differs(f) !== null) || errors["headers"] !== undefined || headersDiffer;
   return (
     <Dialog title={doc ? `Change integration ${doc.name}` : "New integration"} close={close} size="xl" guard>
       <form className="stack" noValidate onSubmit={(e) => void submit(e)}>
@@ -137,10 +158,11 @@ export function IntegrationForm({ doc, etag, programs, close, done }: {
           <div className="formgrid" style={{ marginTop: 10 }}>{more.map((f) => input(f))}
             {transport === "http" ? <div className="wide"><label><span className="strong">Headers</span>
               <textarea className="field mono" rows={3} style={{ width: "100%" }} spellCheck={false} value={headers} onChange={(e) => setHeaders(e.currentTarget.value)} /></label>
-              <div style={{ fontSize: 13 }}>{errors["headers"] ? <span style={{ color: "var(--fail)" }}>{errors["headers"]}</span> : <span className="muted">Further headers, a name: value on each line.</span>}</div></div> : null}
+              <div style={{ fontSize: 13 }}>{errors["headers"] ? <span style={{ color: "var(--fail)" }}>{errors["headers"]}</span> : <span className="muted">Further headers, a name: value on each line.</span>}
+                {headersDiffer ? <div>Stored now: <code className="mono">{theirHeaders || "empty"}</code></div> : null}</div></div> : null}
           </div></details>
         {theirs ? <div className="errbox" role="alert"><span className="code">Changed meanwhile.</span> Somebody saved this integration after
-          you opened it. What is stored now stands beside your text; saving again replaces it.</div>
+          you opened it. {CONFLICT}</div>
           : problem ? <ProblemBox problem={problem} /> : null}
         <div className="row"><button type="submit" className="iconbtn primary" disabled={busy}>{theirs ? "Save over it" : doc ? "Save changes" : "Create integration"}</button>
           <button type="button" className="iconbtn" onClick={close}>Cancel</button></div>

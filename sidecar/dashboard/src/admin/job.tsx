@@ -47,6 +47,14 @@ export function Progress({ job }: { job: Job }) {
 const ENDED: readonly JobState[] = ["done", "cancelled", "failed"];
 const ITEMS = ["all", "waiting", "sent", "succeeded", "failed", "skipped", "cancelled"] as const;
 
+const MARKS: Record<string, [string, string]> = { waiting: ["PENDING", "\u25f7"], sent: ["RETRYING", "\u21bb"], succeeded: ["SUCCESS", "\u2713"],
+  failed: ["FAIL", "\u2715"] };
+
+function ItemMark({ status }: { status: string }) {
+  const [s, mark] = MARKS[status] ?? ["CANCELLED", "\u2013"];
+  return <span className="status" data-s={s}><i aria-hidden="true">{mark}</i>{status}</span>;
+}
+
 /* One batch: how far it is, and the buttons that hold it. */
 export default function JobScreen() {
   const { id } = useParams();
@@ -108,7 +116,7 @@ export default function JobScreen() {
   const cols: Col<JobItem>[] = [
     { head: "Original", cell: (i) => <Link className="mono" to={`/log/${i.log_id}`}>{`\u2026${i.log_id.slice(-12)}`}</Link> },
     { head: "Endpoint", cell: (i) => visibleLine(i.endpoint ?? "") },
-    { head: "State", cell: (i) => i.status },
+    { head: "State", cell: (i) => <ItemMark status={i.status} /> },
     { head: "Why", cell: (i) => i.reason ? reasonText(i.reason) : "" },
     { head: "New log", cell: (i) => i.new_log_id ? <Link className="mono" to={`/log/${i.new_log_id}`}>{`\u2026${i.new_log_id.slice(-12)}`}</Link> : "" },
     { head: "Sent", cell: (i) => i.sent_at ? <Time at={i.sent_at} /> : "" },

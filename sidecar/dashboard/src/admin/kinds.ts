@@ -145,3 +145,11 @@ export function fromForm(f: Field, text: string): unknown {
       return s === "" ? undefined : s;
   }
 }
+
+/* A form after somebody else saved: what this person left as it was READ follows what is stored NOW. */
+export function untouched(mine: Record<string, string>, read: Record<string, string>, now: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(mine).map(([k, v]) =>
+    [k, read[k] !== undefined && now[k] !== undefined && v === read[k] ? now[k]! : v]));
+}
+
+export const CONFLICT = "What they changed and you did not is taken over; where both did, theirs stands beside your text, and saving again replaces it.";

@@ -38,7 +38,7 @@ export default function Charts({ data, table, onZoom }: {
     return (
       <div className="twin" tabIndex={0} role="region" aria-label="Volume and latency as a table">
         <table className="plain">
-          <thead><tr><th scope="col">Time</th><th scope="col" className="num">Succeeded</th>
+          <thead><tr><th scope="col">Time</th><th scope="col" className="num">OK</th>
             <th scope="col" className="num">Failed</th><th scope="col" className="num">p50</th>
             <th scope="col" className="num">p95</th></tr></thead>
           <tbody>{[...points].reverse().map((b) => (
