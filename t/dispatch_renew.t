@@ -38,7 +38,6 @@ my $http = IDash::Peer->upstream(sub {
     return {};
 });
 
-our $store;                                # the Mongo run sets it
 my $lease = 2;
 my $o = Outbound->new(store => $store, ports => [ $http->port ], conf => {
     dispatch_lease => "${lease}s", dispatch_probe => '500ms' });
