@@ -19,6 +19,9 @@
 
 #define READY_US          INT64_C(30000000)
 #define INTEGRATIONS_MAX  200               /* in the answer of /system */
+#define HELD_MAX          10                /* of them are counted for */
+#define HELD_CAP          1000
+#define HELD_TIME_US      INT64_C(50000)    /* for one */
 
 struct system_state {
     struct drain_stats  drain;
@@ -409,11 +412,76 @@ system_drain(struct buf *b, const struct system_state *s)
 }
 
 
+/* What waits behind an open circuit. */
+struct held {
+    char     id[sizeof(((struct limiter_state *) NULL)->id)];
+    int64_t  n;
+    bool     more;
+};
+
 struct integrations {
     struct buf  *b;
     unsigned     n, total;
     bool         open;                     /* those of this turn */
+    struct held  held[HELD_MAX];
+    unsigned     nheld;
 };
+
+
+static void
+held_take(void *arg, const struct limiter_state *s)
+{
+    struct integrations  *o = arg;
+
+    if (s->open && o->nheld < HELD_MAX) {
+        memcpy(o->held[o->nheld++].id, s->id, sizeof(s->id));
+    }
+}
+
+
+/* Apart from held_take: the store is not asked under the limiter's lock. */
+static void
+held_count(struct api_call *c, struct held *h)
+{
+    static const char *const  status[] = { "PENDING", "RETRYING" };
+
+    struct scope   scope;
+    struct filter  f;
+    const char    *why;
+    enum result    r;
+
+    auth_scope(&c->caller, &scope);
+    filter_init(&f, &scope);
+    r = filter_add(&f, SLICE_LIT("integration_id"), slice_of(h->id), &why);
+
+    for (int i = 0; i < 2 && r == RESULT_OK; i++) {
+        r = filter_add(&f, SLICE_LIT("status"), slice_of(status[i]), &why);
+    }
+
+    r = r == RESULT_OK ? store_logs_count(c->env->store, &f, HELD_CAP,
+                             clock_mono_us() + HELD_TIME_US, &h->n, &h->more)
+                       : r;
+    h->n = r == RESULT_OK ? h->n : LOGDOC_NONE;
+}
+
+
+static void
+system_held(const struct integrations *o, const struct limiter_state *s)
+{
+    const struct held  *h = NULL;
+
+    for (unsigned i = 0; i < o->nheld && s->open; i++) {
+        h = strcmp(o->held[i].id, s->id) == 0 ? &o->held[i] : h;
+    }
+
+    if (h == NULL || h->n == LOGDOC_NONE) {
+        (void) buf_adds(o->b, ",\"held\":null");
+        return;
+    }
+
+    (void) buf_addf(o->b, ",\"held\":{\"value\":%" PRId64
+        ",\"relation\":\"%s\"}", h->n, h->more ? "gte" : "eq");
+}
 
 
 static void
@@ -433,6 +501,7 @@ system_integration(void *arg, const struct limiter_state *s)
         ",\"waiting\":%" PRId64 ",\"failures\":%" PRId64 ",\"probe_at\":",
         s->open ? "open" : "closed", s->in_flight, s->waiting, s->failures);
     json_time(o->b, s->open && s->probe_us > 0 ? s->probe_us : LOGDOC_NONE);
+    system_held(o, s);
     (void) buf_adds(o->b, "}");
 }
 
@@ -462,6 +531,12 @@ system_dispatch(struct buf *b, struct api_call *c,
     json_int(b, d->due);
     (void) buf_adds(b, ",\"overdue\":");
     json_int(b, d->overdue);
+    dispatch_each(c->env->dispatch, held_take, &o);
+
+    for (unsigned i = 0; i < o.nheld; i++) {
+        held_count(c, &o.held[i]);
+    }
+
     (void) buf_adds(b, ",\"integrations\":[");
     dispatch_each(c->env->dispatch, system_integration, &o);
     o.open = false;

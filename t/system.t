@@ -114,6 +114,15 @@ is($d->{integrations_total}, 205, 'of 205');
 is($d->{integrations}[0]{circuit}, 'open', 'an open circuit comes first');
 is(scalar(grep { $_->{circuit} eq 'open' } @{ $d->{integrations} }), 1,
     'once');
+my $open = $d->{integrations}[0];
+ok(wait_for(sub {
+    my $now = $many->api_of->get('/system')->{json}{dispatch}{integrations}[0];
+    my $waits = $many->api_of->get("/logs?integration_id=$open->{id}"
+        . '&status=PENDING&status=RETRYING&limit=50')->{json}{data};
+    return $now->{held}{relation} eq 'eq' && $now->{held}{value} == 2
+        && @$waits == 2;
+}), 'with the deliveries that it holds');
+is($d->{integrations}[1]{held}, undef, 'a closed one holds none');
 
 is($nginx->stop, 0, 'nginx stops well');
 answers_fit_description();

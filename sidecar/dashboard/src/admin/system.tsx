@@ -87,13 +87,24 @@ function Endpoints({ list, total }: { list: IntegrationState[]; total: number })
             <tr key={i.id}>
               <td><Link to={`/logs/webhook?integration_id=${encodeURIComponent(i.id)}&range=24h`}>{visibleLine(names?.get(i.id) ?? i.id)}</Link></td>
               <td>{i.circuit === "open" ? <span className="chip-out bad">open</span> : "closed"}</td>
-              <td className="num">{count(i.failures)}</td><td className="num">{count(i.in_flight)}</td><td className="num">{count(i.waiting)}</td>
+              <td className="num">{count(i.failures)}</td><td className="num">{count(i.in_flight)}</td><td className="num"><Waiting of={i} /></td>
               <td>{i.probe_at ? <Time at={i.probe_at} /> : ""}</td>
             </tr>))}</tbody>
         </table>
       </div>
     </section>
   );
+}
+
+/* Behind an open circuit it is what the store holds, else what has no free slot. */
+function Waiting({ of }: { of: IntegrationState }) {
+  if (!of.held) {
+    return <>{count(of.waiting)}</>;
+  }
+  const n = `${count(of.held.value)}${of.held.relation === "gte" ? "+" : ""} held`;
+  return of.held.value > 0
+    ? <Link to={`/logs/webhook?integration_id=${encodeURIComponent(of.id)}&status=PENDING&status=RETRYING&range=30d`}>{n}</Link>
+    : <>{n}</>;
 }
 
 function Box({ title, up, facts }: { title: string; up: boolean | null; facts: [string, React.ReactNode][] }) {
