@@ -117,7 +117,8 @@ sub sorted { my @n = @_; return join(',', @n) eq join(',', sort { $a <=> $b } @n
         order_key => 'bill_id', action_id => 21);
     my $two = IDash::Sidecar->start(redis => $o->redis_of, beside => $o->d,
         conf => { %{ $o->{conf} }, roles => 'dispatch,api' });
-    my @ids = $o->events(120, sub { { refs => { bill_id => $_[0] % 4 } } },
+    my $n = $store ? 60 : 120;             # FerretDB scans for each of them
+    my @ids = $o->events($n, sub { { refs => { bill_id => $_[0] % 4 } } },
         action_id => 21);
 
     for (1 .. 4) {
@@ -128,7 +129,7 @@ sub sorted { my @n = @_; return join(',', @n) eq join(',', sort { $a <=> $b } @n
 
     ok($o->settle(240), 'two dispatchers: all have ended');
     my @n = numbers('/ok/many');
-    is(scalar @n, 120, 'all came');
+    is(scalar @n, $n, 'all came');
     for my $key (0 .. 3) {
         ok(sorted(grep { $_ % 4 == $key } @n), "key $key is in order");
     }
