@@ -241,16 +241,31 @@ dispatch_reserve(const struct dispatch *d)
 
 /* -- what is handed over ------------------------------------------------- */
 
+/* What goes to the queue: the claimer knows then whose it is, and puts off what
+ * is held without a look into the store. */
+static bool
+leave_to_queue(struct dispatch *d, const struct logdoc *log)
+{
+    if (!direct_is(log)) {
+        limiter_note(d->limits, log->id, log->integration_id);
+    }
+
+    return false;
+}
+
+
 bool
 dispatch_offer(struct dispatch *d, struct logdoc *log)
 {
     int64_t  now = dispatch_now(d), room, kept = dispatch_reserve(d);
     bool     goes;
 
-    if (log->status != LOG_PENDING || log->lane.n > 0
-        || log->next_attempt_us > clock_wall_us())
-    {
+    if (log->status != LOG_PENDING) {
         return false;
+    }
+
+    if (log->lane.n > 0 || log->next_attempt_us > clock_wall_us()) {
+        return leave_to_queue(d, log);
     }
 
     pthread_mutex_lock(&d->lock);
@@ -260,14 +275,14 @@ dispatch_offer(struct dispatch *d, struct logdoc *log)
     pthread_mutex_unlock(&d->lock);
 
     if (!goes) {
-        return false;
+        return leave_to_queue(d, log);
     }
 
     if (limiter_held(d->limits, log->integration_id, room, room - kept, now,
             dispatch_random()) != 0)
     {
         dispatch_take(d, log, false);
-        return false;
+        return leave_to_queue(d, log);
     }
 
     log->token = 1;

@@ -16,6 +16,7 @@
 
 #define AWAY_US       INT64_C(200000)      /* Redis or store: ask again */
 #define RESERVE_STEP  16
+#define IDLE_LEAST_US  INT64_C(10000)     /* what is put off comes in handfuls */
 
 /* One round: what was taken from the queue and what the store said of it. */
 struct round {
@@ -548,7 +549,7 @@ idle_time(const struct dispatch *d)
     }
 
     left = d->next_us - dispatch_now(d);
-    return left < 1000 ? 1000 : left > most ? most : left;
+    return left < IDLE_LEAST_US ? IDLE_LEAST_US : left > most ? most : left;
 }
 
 

@@ -47,6 +47,7 @@ struct entry {
     struct limiter_wait  *first, **last;
     int64_t        hold_us;                /* Retry-After of the endpoint */
     int64_t        probe_us;               /* breaker: next probe */
+    int64_t        promised_us;            /* the probe that somebody comes for */
     int64_t        probe_step_us;
     int64_t        window_us;              /* start of the counts below */
     unsigned       sent, failed, in_a_row;
@@ -194,10 +195,14 @@ entry_held(const struct entry *e, int64_t now_us)
 }
 
 
+/* What is in flight and has not ended for longer tells more than what did. */
 static int64_t
-entry_average(const struct entry *e)
+entry_average(const struct entry *e, int64_t now_us)
 {
-    return e->average_us > 0 ? e->average_us : USUAL_US;
+    int64_t  usual = e->average_us > 0 ? e->average_us : USUAL_US;
+    int64_t  silent = e->in_flight > 0 ? now_us - e->ended_us : 0;
+
+    return silent > usual && silent > WAIT_US ? silent : usual;
 }
 
 
@@ -216,7 +221,7 @@ entry_slots(const struct entry *e, int64_t free)
 static int64_t
 entry_seats(const struct entry *e, int64_t room, int64_t now_us)
 {
-    int64_t  soon = e->concurrency * WAIT_US / entry_average(e);
+    int64_t  soon = e->concurrency * WAIT_US / entry_average(e, now_us);
 
     if (e->open || (e->in_flight > 0 && now_us - e->ended_us > WAIT_US)) {
         return 0;
@@ -247,9 +252,39 @@ entry_defer(struct entry *e, int64_t step_us, int64_t now_us, uint32_t random)
 
 
 static int64_t
-entry_step(const struct entry *e)
+entry_step(const struct entry *e, int64_t now_us)
 {
-    return entry_average(e) / (e->concurrency < 1 ? 1 : e->concurrency);
+    return entry_average(e, now_us)
+           / (e->concurrency < 1 ? 1 : e->concurrency);
+}
+
+
+/* 0, or when to ask again: behind an open breaker one comes for the probe, the
+ * others one after another after it, not all at once. */
+static int64_t
+entry_until(struct entry *e, int64_t now_us, uint32_t random)
+{
+    int64_t  until = entry_held(e, now_us), at, step;
+
+    if (until == 0 || !e->open || until == e->hold_us) {
+        return until;
+    }
+
+    if (until == e->probe_us && e->promised_us != until) {
+        e->promised_us = until;
+        return until;
+    }
+
+    step = entry_step(e, now_us);
+    at = (e->defer_us > until ? e->defer_us : until)
+         + (step < DEFER_LEAST_US ? DEFER_LEAST_US : step);
+
+    if (at > until + DEFER_MOST_US) {
+        return until + DEFER_MOST_US - (int64_t) (random % 4000000);
+    }
+
+    e->defer_us = at;
+    return at;
 }
 
 
@@ -337,7 +372,7 @@ entry_enter(struct limiter *l, struct entry *e, struct limiter_wait *w,
     int64_t free, int64_t room, int64_t now_us, uint32_t random,
     int64_t *until_us)
 {
-    *until_us = entry_held(e, now_us);
+    *until_us = entry_until(e, now_us, random);
 
     if (*until_us != 0) {
         return LIMITER_LATER;
@@ -360,7 +395,7 @@ entry_enter(struct limiter *l, struct entry *e, struct limiter_wait *w,
         return LIMITER_WAIT;
     }
 
-    *until_us = entry_defer(e, entry_step(e), now_us, random);
+    *until_us = entry_defer(e, entry_step(e, now_us), now_us, random);
     return LIMITER_LATER;
 }
 
@@ -382,8 +417,7 @@ limiter_enter(struct limiter *l, struct redis *r, const struct integration *i,
 
     } else {
         e->concurrency = i->concurrency;
-        *until_us = entry_held(e, now_us);
-
+        *until_us = entry_until(e, now_us, random);
     }
 
     pthread_mutex_unlock(&l->lock);
@@ -418,12 +452,12 @@ limiter_held(struct limiter *l, struct slice id, int64_t free, int64_t room,
     e = entry_find(l, id, false);
 
     if (e != NULL) {
-        until = entry_held(e, now_us);
+        until = entry_until(e, now_us, random);
 
         if (until == 0 && e->in_flight >= entry_slots(e, free)
             && e->waiting >= entry_seats(e, room, now_us))
         {
-            until = entry_defer(e, entry_step(e), now_us, random);
+            until = entry_defer(e, entry_step(e, now_us), now_us, random);
         }
     }
 
@@ -539,7 +573,7 @@ entry_next(struct entry *e, int64_t now_us, uint32_t random,
     {
         for (w = e->first; w != NULL; w = w->next) {
             w->at_us = until != 0 ? until
-                : entry_defer(e, entry_step(e), now_us, random);
+                : entry_defer(e, entry_step(e, now_us), now_us, random);
         }
 
         next->back = e->first;
