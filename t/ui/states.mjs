@@ -373,6 +373,12 @@ async function narrow(browser) {
         await axeBoth(t.page, `${path}, ${width} px`);
       }
     }
+    if (width < 640) {
+      await at(t.page, "/logs/api?range=24h");
+      await t.page.locator("table.heat td").first().waitFor();
+      ok(await waitFor(() => t.page.locator(".heat-scroll").evaluate((e) => e.scrollWidth > e.clientWidth && e.scrollLeft + e.clientWidth >= e.scrollWidth - 2)),
+        `a long heatmap is scrolled to its end at ${width} px`);
+    }
     await t.ctx.close();
   }
 }

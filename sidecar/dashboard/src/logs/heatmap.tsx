@@ -23,6 +23,9 @@ export function level(ok: number, fail: number): number {
   return l;
 }
 
+/* A cell narrower than this cannot be hit: the map is scrolled instead. */
+const LEAST = 5;
+
 interface Picked { rows: [number, number]; cols: [number, number] }
 
 /* In the background: cells by the thousand must not hold up what is being done. */
@@ -54,17 +57,25 @@ const Cells = memo(function Cells({ data, name: nameOf, stale, onPick }: GridPro
     r.cells.map(([o, f]) => o + f))), [data]);
 
   useEffect(() => {
-    const el = table.current;
+    const el = table.current?.parentElement;
     if (!el) {
       return undefined;
     }
-    const o = new ResizeObserver(() => setWidth(el.clientWidth));
+    let first = true;
+    const o = new ResizeObserver(() => {
+      setWidth(el.clientWidth - 8);
+      /* what is new stands on the right */
+      if (first) {
+        first = false;
+        requestAnimationFrame(() => { el.scrollLeft = el.scrollWidth; });
+      }
+    });
     o.observe(el);
     return () => o.disconnect();
   }, []);
 
-  const head = width < 560 ? 120 : Math.min(320, Math.max(220, Math.round(width * 0.27)));
-  const cellW = (width - head - 84) / cols;
+  const head = width < 560 ? 136 : Math.min(320, Math.max(220, Math.round(width * 0.27)));
+  const cellW = Math.max(LEAST, (width - head - 84) / cols);
   const narrow = cellW < 22;
   const when = useMemo(() => Array.from({ length: cols }, (_, c) => {
     const a = from + c * step;
@@ -128,6 +139,7 @@ const Cells = memo(function Cells({ data, name: nameOf, stale, onPick }: GridPro
   return (
     <div className={`heat-scroll${stale ? " stale" : ""}`}>
       <table className={`heat${narrow ? " narrow" : ""}`} role="grid" ref={table} aria-label="Failures by endpoint and time"
+        style={{ minWidth: head + 84 + cols * LEAST }}
         aria-rowcount={data.rows.length + 1} aria-colcount={cols + 2} onKeyDown={onKey}
         onFocus={(e) => {
           const td = (e.target as HTMLElement).dataset;
