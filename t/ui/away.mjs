@@ -136,6 +136,21 @@ async function follows(browser) {
   await quiet(t, "follows");
 }
 
+/* What is said of the time goes on with it. */
+async function counts(browser) {
+  const at = new Date(Date.now() + 6000).toISOString();
+  const t = await open(browser, "/logs/webhook?status=PENDING&panel=none", { init: (page) => page.route("**/api/v1/logs?*", async (r) => {
+    const was = await (await r.fetch()).json();
+    await mocked(r, 200, { ...was, data: was.data.map((l) => ({ ...l, next_attempt_at: at })) });
+  }) });
+  const { page } = t;
+  const first = page.locator(".grid .r").first();
+  await rows(page).first().waitFor();
+  ok(await waitFor(async () => /in [234] s/.test(await first.innerText())), "the next try counts down");
+  ok(await waitFor(async () => /\bdue\b/.test(await first.innerText())), "until it is due");
+  await quiet(t, "counts");
+}
+
 /* The playground leads into the form, a test says how it went. */
 async function playground(browser) {
   const t = await open(browser, "/config/integrations");
@@ -153,4 +168,4 @@ async function playground(browser) {
   await quiet(t, "playground");
 }
 
-await main({ together: 2 }, refresh, start, slow, files, told, causes, follows, playground);
+await main({ together: 2 }, refresh, start, slow, files, told, causes, follows, counts, playground);

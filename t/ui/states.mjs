@@ -293,6 +293,7 @@ async function live(browser) {
   is(await page.locator("a.cover").first().getAttribute("data-row"), first, "nothing moves under the hand");
   await page.evaluate((c) => window.__es.at(-1).fire("log", [c], "6-1"), { ...CHANGE, id: first, status: "FAIL", http: 599 });
   ok(await waitFor(() => page.getByText("599").isVisible()), "a shown row changes in place");
+  ok(await waitFor(async () => await page.getByText("599").count() === 0), "and is read once more: what is stored counts");
 
   /* 1,000 a second for three seconds: every frame of the page stays short */
   const worst = await page.evaluate(async (change) => {

@@ -14,6 +14,7 @@ import { onFrame } from "../live/live";
 import { endpointOf, type Names } from "../logs/columns";
 import { Icon } from "../ui/icons";
 import { CopyButton, Failure, Loading, parseTime, Status, Time } from "../ui/parts";
+import { useTicking } from "../ui/tick";
 import { Attempts } from "./attempts";
 import { bodyText } from "./content";
 import { HeaderTable, Timing, headerOf } from "./pieces";
@@ -134,7 +135,8 @@ function Why({ log, error }: { log: Log; error: LogError }) {
 
 /* What is overdue is held, or waits for a free worker. */
 function Next({ at }: { at: string }) {
-  const late = Date.now() - (parseTime(at) ?? 0) > 0;
+  const t = parseTime(at) ?? 0;
+  const late = useTicking((now) => now > t);
   return <div>{late ? "Due since" : "Next attempt"} <Time at={at} form={late ? "auto" : "ago"} />
     {late ? <span className="muted">: held (integration disabled, or its circuit open), or waiting for its turn</span> : null}</div>;
 }

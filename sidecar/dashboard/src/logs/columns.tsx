@@ -5,6 +5,7 @@ import { visibleLine } from "../lib/escape";
 import { millis } from "../lib/numbers";
 import type { Tab } from "../lib/view";
 import { Status, Time, parseTime } from "../ui/parts";
+import { useTicking } from "../ui/tick";
 
 export interface Names {
   action: Map<string, string>;
@@ -36,9 +37,9 @@ export function refsText(l: Log): string {
 
 /* What is overdue waits for a free worker, or is held: disabled, or its circuit is open. */
 function NextTry({ at }: { at: string }) {
-  const late = Date.now() - (parseTime(at) ?? 0);
-  return late > 0
-    ? <span title={`Due since ${at}: it is held, or waits for its turn`}>{late > 30_000 ? "held" : "due"}</span>
+  const t = parseTime(at) ?? 0;
+  const state = useTicking((now) => now > t + 30_000 ? "held" : now > t ? "due" : "");
+  return state ? <span title={`Due since ${at}: it is held, or waits for its turn`}>{state}</span>
     : <Time at={at} form="ago" />;
 }
 

@@ -1,11 +1,13 @@
 /*
  * What the live stream means for a list: rows that are shown change in place,
- * new ones are only counted until the reader asks for them.
+ * new ones are only counted until the reader asks for them.  A frame tells the
+ * outcome of a change, not its reason or when it is tried again: rows that
+ * changed are read once more, a moment later and together.
  */
 
 import { useQueryClient, type InfiniteData } from "@tanstack/react-query";
 import { useCallback, useEffect, useRef, useState } from "react";
-import type { Params } from "../api/client";
+import { json, type Params } from "../api/client";
 import type { Change, Log, Page } from "../api/types";
 import type { Filter, Token } from "../lib/filters";
 import { onFrame } from "../live/live";
@@ -68,6 +70,8 @@ export function matches(tokens: readonly Token[], kinds: readonly string[], c: C
 }
 
 const CAP = 1000;
+const READ_MS = 1500;           /* between two readings of rows that changed */
+const READ_MOST = 50;
 
 export interface Fresh {
   n: number;                    /* new rows that match */
@@ -95,12 +99,30 @@ export function useLiveRows(params: Params, key: readonly unknown[], tokens: rea
   useEffect(() => clear(), [keyText, clear]);
 
   useEffect(() => {
+    const stop = new AbortController();
+    const stale = new Set<string>();
+    let reading: ReturnType<typeof setTimeout> | undefined;
+    const readRows = async (): Promise<void> => {
+      const ids = [...stale].slice(0, READ_MOST);
+      ids.forEach((id) => stale.delete(id));
+      try {
+        const p = await json<Page<Log>>("/logs", { signal: stop.signal,
+          params: [...ids.map((id) => ["id", id] as const), ["limit", String(READ_MOST)]] });
+        const fresh = new Map(p.data.map((l) => [l._id, l]));
+        client.setQueryData<InfiniteData<Page<Log>>>(latest.current.key, (old) => old
+          ? mapRows(old, (l) => fresh.get(l._id) ?? l) : old);
+      } catch { /* what the frames told stays */ }
+      reading = stale.size > 0 && !stop.signal.aborted ? setTimeout(() => void readRows(), READ_MS) : undefined;
+    };
     const flush = (): void => {
       timer.current = undefined;
       const batch = changed.current;
       changed.current = new Map();
       client.setQueryData<InfiniteData<Page<Log>>>(latest.current.key, (old) => old
-        ? patchPages(old, batch) : old);
+        ? mapRows(old, (l) => patched(l, batch.get(l._id), stale)) : old);
+      if (stale.size > 0) {
+        reading ??= setTimeout(() => void readRows(), READ_MS);
+      }
       setFresh((was) => was.n === ids.current.size && was.atLeast === vague.current
         ? was : { n: ids.current.size, atLeast: vague.current });
     };
@@ -138,6 +160,8 @@ export function useLiveRows(params: Params, key: readonly unknown[], tokens: rea
     });
     return () => {
       off();
+      stop.abort();
+      clearTimeout(reading);
       clearTimeout(timer.current);
       timer.current = undefined;
     };
@@ -146,21 +170,24 @@ export function useLiveRows(params: Params, key: readonly unknown[], tokens: rea
   return { fresh, clear };
 }
 
-function patchPages(old: InfiniteData<Page<Log>>, batch: Map<string, Change>):
-  InfiniteData<Page<Log>> {
+/* A row as the frame has it; nothing is kept of an outcome that is over. */
+function patched(l: Log, c: Change | undefined, stale: Set<string>): Log {
+  if (!c || (c.status === l.status && (c.http ?? null) === (l.response?.status ?? null)
+    && c.attempts === l.attempts)) {
+    return l;
+  }
+  stale.add(l._id);
+  return { ...l, status: c.status, attempts: c.attempts, next_attempt_at: null,
+    error: c.status === "FAIL" || c.status === "RETRYING" ? l.error : null,
+    response: { ...l.response, status: c.http ?? l.response?.status ?? null } };
+}
+
+/* The same object where no row changed. */
+function mapRows(old: InfiniteData<Page<Log>>, f: (l: Log) => Log): InfiniteData<Page<Log>> {
   let any = false;
   const pages = old.pages.map((p) => {
-    let hit = false;
-    const data = p.data.map((l) => {
-      const c = batch.get(l._id);
-      if (!c || (c.status === l.status && (c.http ?? null) === (l.response?.status ?? null)
-        && c.attempts === l.attempts)) {
-        return l;
-      }
-      hit = true;
-      return { ...l, status: c.status, attempts: c.attempts,
-        response: { ...l.response, status: c.http ?? l.response?.status ?? null } };
-    });
+    const data = p.data.map(f);
+    const hit = data.some((l, i) => l !== p.data[i]);
     any ||= hit;
     return hit ? { ...p, data } : p;
   });

@@ -6,6 +6,7 @@ import { useZone } from "../prefs";
 import { agoText, clockText, dateText, fullText, minuteText, utcText } from "../lib/time";
 import { copyText } from "./copy";
 import { Icon, type IconName } from "./icons";
+import { useTicking } from "./tick";
 import { toast } from "./toast";
 
 const STATUS: Record<string, { mark: string; word: string }> = {
@@ -46,14 +47,16 @@ export function Time({ at, form = "auto" }:
     return <span className="muted">{"\u2013"}</span>;
   }
   const now = Date.now();
-  const text = form === "full" ? fullText(t, zone) : form === "ago" ? agoText(t, now)
-    : form === "minute" && dateText(t, zone) === dateText(now, zone) ? minuteText(t, zone)
-    : dateText(t, zone) === dateText(now, zone) ? clockText(t, zone)
-      : `${dateText(t, zone).slice(5)} ${clockText(t, zone)}`;
   return (
     <time dateTime={utcText(t)} title={form === "full" ? utcText(t) : `${fullText(t, zone)}\n${utcText(t)}`}
-      className="nowrap">{text}</time>
+      className="nowrap">{form === "full" ? fullText(t, zone) : form === "ago" ? <Ago t={t} />
+        : dateText(t, zone) === dateText(now, zone) ? form === "minute" ? minuteText(t, zone) : clockText(t, zone)
+          : `${dateText(t, zone).slice(5)} ${clockText(t, zone)}`}</time>
   );
+}
+
+function Ago({ t }: { t: number }) {
+  return useTicking((now) => agoText(t, now));
 }
 
 export function Skeleton({ h, w }: { h: number; w?: number | string }) {
