@@ -80,9 +80,10 @@ export function Integrations() {
     close();
   };
   const cols: Col<Integration>[] = [
-    { head: "Name", cell: (d) => <Link to={`/logs/webhook?integration_id=${d.id}&range=24h`} title="Its deliveries of the last day" className="named">{visibleLine(d.name)}</Link> },
-    { head: "Lab", cell: (d) => <span className="nowrap">{visibleLine(lab.get(String(d.lab_id)) ?? "")} <span className="muted">{d.lab_id}</span></span> },
-    { head: "Action", cell: (d) => <>{visibleLine(action?.get(String(d.action_id)) ?? "")} <span className="muted">{d.action_id}</span></> },
+    { head: "Name", cell: (d) => <><Link to={`/logs/webhook?integration_id=${d.id}&range=24h`} title="Its deliveries of the last day" className="named">{visibleLine(d.name)}</Link>
+      <div className="muted small">changed <Time at={d.updated_at} form="ago" /></div></> },
+    { head: "Action and lab", cell: (d) => <>{visibleLine(action?.get(String(d.action_id)) ?? "")} <span className="muted">{d.action_id}</span>
+      <div className="small">{visibleLine(lab.get(String(d.lab_id)) ?? "")} <span className="muted">{d.lab_id}</span></div></> },
     { head: "To", cell: (d) => <span className="mono address">{d.transport === "mllp"
       ? `mllp ${visibleLine(d.host ?? "")}:${d.port}` : `${d.request_type ?? "POST"} ${visibleLine(d.url ?? "")}`}</span> },
     { head: "State", cell: (d) => {
@@ -96,12 +97,11 @@ export function Integrations() {
         {d.disabled_reason ? <span className="muted" style={{ fontSize: 12 }}>{visibleLine(d.disabled_reason)}</span> : null}</span>;
     } },
     { head: "Last 24 h", cell: (d) => <Day row={day.of(d.name)} id={d.id} /> },
-    { head: "Changed", cell: (d) => <Time at={d.updated_at} form="ago" /> },
     { head: "", cell: (d) => (
       <span className="row" style={{ gap: 2, justifyContent: "flex-end" }}>
         {can(me, "operate") ? <button type="button" className="iconbtn boxed" aria-label={`Test ${d.name}`} onClick={() => void read("try", d.id)}>Test</button> : null}
         {writable ? <button type="button" className="iconbtn" aria-label={`Change ${d.name}`} onClick={() => void read("edit", d.id)}>Change</button> : null}
-        {writable && d.transport !== "mllp" ? <button type="button" className="iconbtn" aria-label={`Rotate secret of ${d.name}`} onClick={() => void read("rotate", d.id)}>Rotate secret</button> : null}
+        {writable && d.transport !== "mllp" ? <button type="button" className="iconbtn" aria-label={`Rotate secret of ${d.name}`} onClick={() => void read("rotate", d.id)} title="Rotate the signing secret">Rotate</button> : null}
         {writable ? <button type="button" className="iconbtn" aria-label={`Delete ${d.name}`} title="Delete" onClick={() => void read("remove", d.id)}><Icon name="trash" size={14} /></button> : null}
       </span>) },
   ];

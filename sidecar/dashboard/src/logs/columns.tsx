@@ -55,17 +55,17 @@ export const COLUMNS: readonly Column[] = [
       ? <span className="http" data-c={String(l.response.status)[0]}>{l.response.status}</span>
       : <span className="http" data-c={l.status === "FAIL" ? "0" : ""}>{"\u2013"}</span>,
     text: (l) => l.response?.status ?? null },
-  { key: "endpoint", head: "Endpoint", width: "minmax(220px, 1.6fr)", min: 220,
+  { key: "endpoint", head: "Endpoint", width: "minmax(200px, 1.6fr)", min: 200,
     cell: (l) => visibleLine(endpointOf(l)), text: (l) => endpointOf(l) },
-  { key: "action", head: "Action", width: "minmax(150px, 1fr)", min: 150,
+  { key: "action", head: "Action", width: "minmax(130px, 1fr)", min: 130,
     cell: (l, n) => l.action_id === null ? dash
       : <><span className="sub">{l.action_id}</span> {visibleLine(named(n.action, l.action_id) === String(l.action_id)
         ? "" : named(n.action, l.action_id))}</>,
     text: (l) => l.action_id },
-  { key: "developer", head: "Developer", width: "minmax(120px, 0.8fr)", min: 120,
+  { key: "developer", head: "Developer", width: "minmax(110px, 0.8fr)", min: 110,
     cell: (l, n) => l.developer_id ? visibleLine(named(n.developer, l.developer_id)) : dash,
     text: (l, n) => named(n.developer, l.developer_id) },
-  { key: "refs", head: "References", width: "minmax(160px, 1.2fr)", min: 160,
+  { key: "refs", head: "References", width: "minmax(120px, 1.2fr)", min: 120,
     cell: (l) => {
       const refs = Object.entries(l.refs ?? {});
       return refs.length === 0 ? dash : refs.map(([k, v]) => (
@@ -79,7 +79,7 @@ export const COLUMNS: readonly Column[] = [
     text: (l) => l.error ? `${l.error.code} ${l.error.message ?? ""}` : null },
   { key: "attempts", head: "Tries", width: "58px", min: 58, num: true,
     cell: (l) => l.attempts || dash, text: (l) => l.attempts },
-  { key: "next", head: "Next try", width: "104px", min: 104,
+  { key: "next", head: "Next try", width: "92px", min: 92,
     cell: (l) => l.next_attempt_at ? <NextTry at={l.next_attempt_at} /> : dash,
     text: (l) => l.next_attempt_at },
   { key: "lab", head: "Lab", width: "120px", min: 120,

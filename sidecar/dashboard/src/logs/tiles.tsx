@@ -50,7 +50,7 @@ export function Tiles({ view, data, error, retry, stale }: {
         value={short(data.in_flight.retrying)} title={count(data.in_flight.retrying)}
         to={status("RETRYING")} note="will be tried again" />
       <Tile label="Rate" value={rateText(data.rate_per_s)} small="/s"
-        note={`${count(total)}${more} in the range`}
+        note={`${short(total)}${more} in the range`}
         spark={<Spark values={cells.map(([ok, fail]) => ok + fail)} color="var(--neutral)" />} />
       <Tile label="Latency p95" value={millis(now.latency_ms.p95)}
         note={`p50 ${millis(now.latency_ms.p50)}`} worse="up"
