@@ -20,7 +20,7 @@ interface Entry {
 
 /* Collections of the store, as people call what is in them. */
 const THINGS: Record<string, string> = { integration_directory: "log", lab_integration: "integration", developer_authentication: "developer",
-  action_category: "category", api_key: "API key" };
+  action_category: "category", api_key: "API key", retry_job: "retry job" };
 
 /* Who did what to which thing, and what it changed. */
 export default function AuditScreen() {

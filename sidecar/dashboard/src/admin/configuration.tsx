@@ -98,7 +98,7 @@ function Collection({ kind }: { kind: Kind }) {
     { head: kind.intId ? "Id" : "Key id", num: kind.intId, cell: (d) => <span className={kind.intId ? "" : "mono"}>
       {kind.intId ? String(d.id) : String(d.id).slice(0, 13)}{kind.intId || String(d.id).length <= 13 ? "" : "\u2026"}</span> },
     ...kind.fields.filter((f) => !isSecret(f)).map((f) => ({ head: f.label, num: f.type === "int", cell: cell(f) })),
-    ...(kind.key === "developers" ? [{ head: "Key", cell: (d: Doc) => d["key_hint"] ? <span className="mono">{"\u2026"}{String(d["key_hint"])}</span> : "none" },
+    ...(kind.key === "developers" ? [{ head: "Key", cell: (d: Doc) => d["key_hint"] ? <span className="mono nowrap">{"\u2026"}{String(d["key_hint"])}</span> : "none" },
       { head: "Replays", cell: (d: Doc) => d["replay_credentials_set"] ? "credentials set" : "" }] : []),
     { head: "Changed", cell: (d) => <Time at={String(d["updated_at"] ?? "")} form="ago" /> },
     ...(writable ? [{ head: "", cell: (d: Doc) => revoked(d) ? <span className="chip-out bad">revoked</span> : (
