@@ -1,6 +1,6 @@
 /*
- * What makes a configuration document right beyond its shape: owners, references
- * to others, secrets that become hashes.
+ * What makes a configuration document right beyond its shape: owners,
+ * references to others, secrets that become hashes.
  */
 
 #ifndef API_CHANGE_H

@@ -1,7 +1,7 @@
 /*
  * One create, read, update and delete for all configuration collections.  An
- * update replaces the whole document and needs If-Match; each write has its entry
- * in the audit log first, with what was and what is to be.
+ * update replaces the whole document and needs If-Match; each write has its
+ * entry in the audit log first, with what was and what is to be.
  */
 
 #include "api_config.h"

@@ -1,7 +1,7 @@
 /*
- * Ranges snap to 5 minutes, so that tiles, heatmap and list agree.  Filters that
- * buckets know are answered from buckets; for others the summary counts documents
- * within the deadline, and the heatmap names what it leaves aside.
+ * Ranges snap to 5 minutes, so that tiles, heatmap and list agree.  Filters
+ * that buckets know are answered from buckets; for others the summary counts
+ * documents within the deadline, and the heatmap names what it leaves aside.
  */
 
 #include "api_counts.h"

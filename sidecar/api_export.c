@@ -1,6 +1,7 @@
 /*
- * Reads the store page by page, each in a pool thread and with a deadline of its
- * own, so that a long export holds neither the event loop nor a transaction.
+ * Reads the store page by page, each in a pool thread and with a deadline of
+ * its own, so that a long export holds neither the event loop nor a
+ * transaction.
  */
 
 #include "api_export.h"

@@ -1,7 +1,7 @@
 /*
  * One call of the API: what was asked, who asks, and the answers that all
- * handlers share.  A helper that returns false has answered already: the handler
- * returns.
+ * handlers share.  A helper that returns false has answered already: the
+ * handler returns.
  */
 
 #ifndef API_HTTP_H

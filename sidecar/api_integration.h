@@ -1,4 +1,5 @@
-/* Integrations in the API: their check, rotation of secrets, trial runs and sends. */
+/* Integrations in the API: their check, rotation of secrets, trial runs and
+ * sends. */
 
 #ifndef API_INTEGRATION_H
 #define API_INTEGRATION_H

@@ -240,8 +240,8 @@ client_job(struct live_client *cl, struct live_id id,
 }
 
 
-/* An entry that this version cannot read: of another one's writer.  It may be any
- * log, so it is counted; who only hears jobs fetches them anew. */
+/* An entry that this version cannot read: of another one's writer.  It may be
+ * any log, so it is counted; who only hears jobs fetches them anew. */
 static void
 client_unknown(struct live_client *cl)
 {
@@ -781,7 +781,8 @@ client_parse(struct api_call *c, struct live_client *cl)
     struct slice  name;
     bool          given;
 
-    if (!topics_parse(c, &cl->logs, &cl->jobs) || !last_id_parse(c, &cl->at, &given)
+    if (!topics_parse(c, &cl->logs, &cl->jobs)
+        || !last_id_parse(c, &cl->at, &given)
         || !api_filter(c, &cl->filter) || !api_params_end(c))
     {
         return false;

@@ -20,8 +20,8 @@ struct slice api_reason(const json_t *body, bool required,
     struct docs_errors *e);
 
 /* The body of a call that acts on something: members of ALLOWED alone, and the
- * reason, a slice of *body.  It may be left out: *body is NULL.  The caller frees
- * it, also when this has answered. */
+ * reason, a slice of *body.  It may be left out: *body is NULL.  The caller
+ * frees it, also when this has answered. */
 must_check bool api_ask(struct api_call *c, const char *const *allowed,
     json_t **body, struct slice *reason);
 

@@ -1,7 +1,7 @@
 /*
- * The audit log and the dead letters, newest first.  A dead letter belongs to no
- * tenant (nobody could read whose it is), so only platform keys see them; it goes
- * back to the stream byte for byte as it came.
+ * The audit log and the dead letters, newest first.  A dead letter belongs to
+ * no tenant (nobody could read whose it is), so only platform keys see them;
+ * it goes back to the stream byte for byte as it came.
  */
 
 #include "api_records.h"

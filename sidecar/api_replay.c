@@ -51,7 +51,8 @@ base_is_current(struct replaying *x)
     char              tag[API_ETAG];
 
     if (base == NULL) {
-        docs_error(&x->ask.e, "base_etag", "required", "send the ETag of the log");
+        docs_error(&x->ask.e, "base_etag", "required",
+            "send the ETag of the log");
         return true;
     }
 

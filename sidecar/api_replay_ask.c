@@ -140,7 +140,8 @@ pairs_given(struct replay_ask *x, const char *list, const json_t *pairs,
     }
 
     json_array_foreach((json_t *) pairs, i, pair) {
-        const json_t  *n = json_array_get(pair, 0), *v = json_array_get(pair, 1);
+        const json_t  *n = json_array_get(pair, 0);
+        const json_t  *v = json_array_get(pair, 1);
         struct slice   name = { json_string_value(n), json_string_length(n) };
         struct slice   value = { json_string_value(v), json_string_length(v) };
 

@@ -16,14 +16,17 @@ struct replay_ask {
     struct docs_errors    e;               /* faults of the edit */
 };
 
-/* Why that log cannot be made again, or NULL; EDITED: with a body of its own. */
+/* Why that log cannot be made again, or NULL; EDITED: with a body of its
+ * own. */
 const char *replay_ask_refusal(const struct logdoc *d, bool edited);
 
-/* Fills ask, left_out, filled and e; false: no memory.  Clean up in any case. */
+/* Fills ask, left_out, filled and e; false: no memory.  Clean up in any
+ * case. */
 must_check bool replay_ask_make(struct replay_ask *x);
 void replay_ask_cleanup(struct replay_ask *x);
 
-/* {"log_id","to","request":{..,"bytes"},"left_out","filled"}; NULL: no memory. */
+/* {"log_id","to","request":{..,"bytes"},"left_out","filled"}; NULL: no
+ * memory. */
 json_t *replay_ask_plan(const struct replay_ask *x, const char *base);
 
 /* Keeps it under that id for the thread that sends, and tells that thread.  The

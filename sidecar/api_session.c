@@ -1,7 +1,7 @@
 /*
- * A program sends its key on every call; the web page exchanges the key once for
- * a cookie that scripts cannot read.  A cookie goes along with requests that
- * other sites cause, so unsafe methods must show that this origin asked.
+ * A program sends its key on every call; the web page exchanges the key once
+ * for a cookie that scripts cannot read.  A cookie goes along with requests
+ * that other sites cause, so unsafe methods must show that this origin asked.
  */
 
 #include "api_session.h"

@@ -116,8 +116,8 @@ is_long(const json_t *v)
 }
 
 
-/* Members and elements of V, and what stands in them one level down: headers are
- * pairs in an array. */
+/* Members and elements of V, and what stands in them one level down: headers
+ * are pairs in an array. */
 static void
 texts_shorten(json_t *v, int depth)
 {

@@ -88,7 +88,7 @@ void arena_init(struct arena *a, size_t cap);
 void arena_cleanup(struct arena *a);
 void arena_wipe(struct arena *a);          /* cleanup, zeroed before */
 void arena_reset(struct arena *a);         /* keeps the first block */
-void *arena_alloc(struct arena *a, size_t n);        /* 16-aligned, not zeroed */
+void *arena_alloc(struct arena *a, size_t n);    /* 16-aligned, not zeroed */
 /* Copies, with a NUL behind that n does not count; p is NULL on failure. */
 struct slice arena_copy(struct arena *a, struct slice s);
 struct slice arena_printf(struct arena *a, const char *fmt, ...)

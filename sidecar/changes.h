@@ -1,7 +1,7 @@
 /*
- * idash:changes: what every writer adds after a commit, so that any api process
- * can tell its clients.  About config.changes_keep entries are kept; the entry's
- * id is the id of the server-sent event.
+ * idash:changes: what every writer adds after a commit, so that any api
+ * process can tell its clients.  About config.changes_keep entries are kept;
+ * the entry's id is the id of the server-sent event.
  */
 
 #ifndef CHANGES_H

@@ -77,8 +77,8 @@ static const struct cli_command  commands[] = {
         { "no-wait", 0, NULL, "Does not wait for its end." },
         OPTION_HELP, OPTIONS_END } },
     { "resend", "ID", cli_resend,
-      "Sends one delivery that has ended again, as a new log: says what goes to "
-      "whom, asks, and follows it to its end.",
+      "Sends one delivery that has ended again, as a new log: says what goes "
+      "to whom, asks, and follows it to its end.",
       { OPTION_CONFIG,
         { "body", 0, "FILE", "Sends this instead; - is standard input." },
         { "reason", 0, "TEXT", "Why, for the audit log; needed with --body." },
@@ -87,8 +87,8 @@ static const struct cli_command  commands[] = {
         { "no-wait", 0, NULL, "Does not wait for its end." },
         OPTION_HELP, OPTIONS_END } },
     { "replay", "ID", cli_replay,
-      "Makes one inbound call again, through nginx at replay_base_url: says what "
-      "goes, asks, and waits for the answer.",
+      "Makes one inbound call again, through nginx at replay_base_url: says "
+      "what goes, asks, and waits for the answer.",
       { OPTION_CONFIG,
         { "method", 0, "NAME", "Instead of the method that was recorded." },
         { "body", 0, "FILE", "Sends this instead; - is standard input." },
@@ -107,8 +107,8 @@ static const struct cli_command  commands[] = {
     { "import", "[FILE]", cli_import,
       "Writes the catalogue from JSON, as export prints it: orgs, labs, action "
       "categories, actions, developers and integrations, over those of the "
-      "same id.  Secrets that the file does not give stay as they are; one fault, and "
-      "nothing is written.",
+      "same id.  Secrets that the file does not give stay as they are; one "
+      "fault, and nothing is written.",
       { OPTION_CONFIG,
         { "dry-run", 0, NULL, "Checks all, says what would change and writes "
           "nothing." },

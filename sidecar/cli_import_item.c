@@ -1,6 +1,6 @@
 /*
- * One item of the file: its id, shape, references and secrets, as the API checks
- * them, and the document that is to be stored.
+ * One item of the file: its id, shape, references and secrets, as the API
+ * checks them, and the document that is to be stored.
  */
 
 #include "cli_import_item.h"

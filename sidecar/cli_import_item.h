@@ -31,8 +31,8 @@ struct import {
 void import_index(struct import *im, json_t *root,
     const struct catalog_part *p);
 
-/* Item I of the part: a fault, nothing new, or one more of im->changes.  Not OK:
- * the store or memory failed. */
+/* Item I of the part: a fault, nothing new, or one more of im->changes.  Not
+ * OK: the store or memory failed. */
 must_check enum result import_item(struct import *im,
     const struct catalog_part *p, size_t i, json_t *item);
 

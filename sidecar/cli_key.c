@@ -299,7 +299,9 @@ key_revoke(struct cli *c)
         r = text == NULL ? RESULT_MEMORY : RESULT_OK;
     }
 
-    if (r == RESULT_OK && key_audit(c, "api_key.revoke", d.id, d.org_id) == CLI_OK) {
+    if (r == RESULT_OK
+        && key_audit(c, "api_key.revoke", d.id, d.org_id) == CLI_OK)
+    {
         d.body = slice_of(text);
         d.updated_us = clock_wall_us();
         r = store_doc_put(c->store, STORE_API_KEY, &d, d.version, &version);

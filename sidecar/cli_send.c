@@ -1,7 +1,7 @@
 /*
- * resend, replay, cancel: one log in the hands of a person at a terminal.  Each
- * says first what it would do and to whom; each is audited; what is sent is sent
- * by whichever sidecar has the dispatch role.
+ * resend, replay, cancel: one log in the hands of a person at a terminal.
+ * Each says first what it would do and to whom; each is audited; what is sent
+ * is sent by whichever sidecar has the dispatch role.
  */
 
 #include <errno.h>

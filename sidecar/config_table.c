@@ -108,18 +108,21 @@ const struct config_key  config_keys[] = {
       "How often the queue of due deliveries is compared with the store." },
     { "dispatch_poll", CONFIG_TIME, AT(dispatch_poll_us), 10 * MS,
       60 * MINUTE, "1s", false, NULL, "How often the queue is looked at when "
-      "nothing is known to be due; what is added by any process is seen at once." },
+      "nothing is known to be due; what is added by any process is seen at "
+      "once." },
     { "dispatch_probe", CONFIG_TIME, AT(dispatch_probe_us), 100 * MS,
-      60 * MINUTE, "30s", false, NULL, "After how long an endpoint whose circuit "
-      "opened is tried again, each time twice as long, up to ten times; and how "
-      "often what is held is looked at." },
+      60 * MINUTE, "30s", false, NULL, "After how long an endpoint whose "
+      "circuit opened is tried again, each time twice as long, up to ten "
+      "times; and how often what is held is looked at." },
     { "dispatch_give_up", CONFIG_TIME, AT(dispatch_give_up_us), 1 * SECOND,
       365 * DAY, "120h", false, NULL,
       "An integration that only failed for so long is disabled." },
-    { "outbound_allow", CONFIG_OPTIONAL, AT(outbound_allow), 0, 0, NULL, false, NULL,
+    { "outbound_allow", CONFIG_OPTIONAL, AT(outbound_allow), 0, 0, NULL, false,
+      NULL,
       "Private address ranges that deliveries may reach all the same, such as "
       "10.1.0.0/16; separated by commas." },
-    { "outbound_ports", CONFIG_OPTIONAL, AT(outbound_ports), 0, 0, NULL, false, NULL,
+    { "outbound_ports", CONFIG_OPTIONAL, AT(outbound_ports), 0, 0, NULL, false,
+      NULL,
       "Ports that webhooks may use beside 443 and 8443, separated by commas." },
     { "jq_path", CONFIG_OPTIONAL, AT(jq_path), 0, 0, NULL, false, NULL,
       "Path of integrationd-jq; it lies beside integrationd when not given." },

@@ -1,6 +1,6 @@
 /*
- * The table of settings itself: what config_load.c reads and config_print.c prints.
- * No other file needs it.
+ * The table of settings itself: what config_load.c reads and config_print.c
+ * prints. No other file needs it.
  */
 
 #ifndef CONFIG_TABLE_H

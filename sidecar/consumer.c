@@ -73,7 +73,8 @@ consumer_keep(struct consumer *c)
     consumer_make_name(c->name);
     n = (ssize_t) strlen(c->name);
 
-    return ftruncate(c->fd, 0) == 0 && pwrite(c->fd, c->name, (size_t) n, 0) == n
+    return ftruncate(c->fd, 0) == 0
+           && pwrite(c->fd, c->name, (size_t) n, 0) == n
            && fsync(c->fd) == 0 ? RESULT_OK : RESULT_INTERNAL;
 }
 

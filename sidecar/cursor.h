@@ -17,7 +17,7 @@ struct cursor {
     uint64_t  hash;                        /* filter_hash, or a list's own */
     int64_t   us;
     uint8_t   id[UUID_BYTES];
-    char      name[CURSOR_MAX_NAME];       /* lists that are ordered by a text */
+    char      name[CURSOR_MAX_NAME];       /* of lists ordered by a text */
     size_t    name_n;
 };
 

@@ -16,7 +16,7 @@ void drain_stop(struct drain *d);
 
 struct drain_stats {
     uint64_t  read, stored, same, dead, errors, reclaimed, batches;
-    int64_t   lag;                         /* entries not yet read; -1 unknown */
+    int64_t   lag;                         /* entries not read; -1 unknown */
     int64_t   pending;
     int64_t   last_us;                     /* wall time of the last progress */
     bool      store_up, redis_up;

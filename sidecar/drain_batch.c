@@ -325,7 +325,7 @@ drain_insert(struct drain_work *w, const struct queue_batch *b, size_t at,
         tries++;
 
         if (n > 1 ? tries == 2 : tries == DRAIN_ALONE_TRIES) {
-            return r;                      /* the store is well, these are not */
+            return r;                      /* the store is, these are not */
         }
     }
 }

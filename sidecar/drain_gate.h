@@ -1,8 +1,8 @@
 /*
  * Who may have entries in hand: many threads ordinary ones, or one thread a
- * suspect, alone in the process.  An entry that kills the process then takes no
- * neighbour's deliveries with it: of what else is in hand only ordinary ones can
- * be hit, which become suspects by it and are alone from then on.
+ * suspect, alone in the process.  An entry that kills the process then takes
+ * no neighbour's deliveries with it: of what else is in hand only ordinary
+ * ones can be hit, which become suspects by it and are alone from then on.
  */
 
 #ifndef DRAIN_GATE_H

@@ -53,8 +53,8 @@ void events_count(struct events *e, struct event_counters *counters);
 struct event_caller {
     struct scope  scope;
     struct slice  id;                      /* namespace of idempotency keys */
-    struct slice  key;                     /* for events that name none, or "" */
-    struct slice  only;                    /* integration; "" all that want it */
+    struct slice  key;                     /* of events without one, or "" */
+    struct slice  only;                    /* integration; "": all */
 };
 
 struct event_accepted {

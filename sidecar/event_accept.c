@@ -492,7 +492,8 @@ keep(struct accepting *x, bool new)
 void
 events_queue(struct events *e, const struct logdoc *logs, size_t n)
 {
-    struct due_item  due[EVENT_MAX_DELIVERIES], gone[EVENT_MAX_DELIVERIES], item;
+    struct due_item  due[EVENT_MAX_DELIVERIES], gone[EVENT_MAX_DELIVERIES];
+    struct due_item  item;
     size_t           ndue = 0, ngone = 0;
 
     for (size_t i = 0; i < n && i < EVENT_MAX_DELIVERIES; i++) {

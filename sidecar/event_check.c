@@ -118,7 +118,8 @@ check_payload(struct accepting *x)
     }
 
     if (json_member_range(x->json, "payload", &x->payload) != RESULT_OK) {
-        return event_wrong(x, "#/payload", "json", "cannot be found in the text");
+        return event_wrong(x, "#/payload", "json",
+            "cannot be found in the text");
     }
 
     return RESULT_OK;
@@ -247,7 +248,8 @@ check_owners(struct accepting *x)
         &x->category_id);
 
     if (r == RESULT_NOT_FOUND) {
-        return event_wrong(x, "#/action_id", "unknown", "there is no such action");
+        return event_wrong(x, "#/action_id", "unknown",
+            "there is no such action");
     }
 
     if (r != RESULT_OK) {
@@ -298,7 +300,8 @@ event_check(struct accepting *x)
             char  pointer[128];
 
             (void) snprintf(pointer, sizeof(pointer), "#/%.100s", name);
-            return event_wrong(x, pointer, "unknown", "is no member of an event");
+            return event_wrong(x, pointer, "unknown",
+                "is no member of an event");
         }
     }
 

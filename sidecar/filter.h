@@ -1,12 +1,12 @@
 /*
  * What to look for: the filter grammar of REST, the CLI and saved views as
- * values that both stores translate.  EQ, CLASS and NULL terms on one field (and,
- * for references, one name) are or-ed; NE, NOT_CLASS and NOT_NULL all exclude;
- * everything else is and-ed.
+ * values that both stores translate.  EQ, CLASS and NULL terms on one field
+ * (and, for references, one name) are or-ed; NE, NOT_CLASS and NOT_NULL all
+ * exclude; everything else is and-ed.
  *
  * A null is never EQ, GT .. and always NE: http=!404 shows logs without an
- * answer too.  For a reference, EQ: some reference of that name has the text; NE:
- * none has it.
+ * answer too.  For a reference, EQ: some reference of that name has the text;
+ * NE: none has it.
  *
  * What a term holds: numbers in num (DURATION_MS in milliseconds, compared with
  * duration_us as num * 1000, never EQ; ERROR the fingerprint's 64 bits; FLAG

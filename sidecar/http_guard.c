@@ -121,7 +121,8 @@ http_guard_status(const struct http_guard *g, struct slice version,
     }
 
     if (g->bad || !target_valid(target) || g->lengths > 1 || g->encodings > 1
-        || (g->lengths > 0 && g->encodings > 0) || g->hosts > 1 || g->credentials > 1
+        || (g->lengths > 0 && g->encodings > 0) || g->hosts > 1
+        || g->credentials > 1
         || (one_one && g->hosts == 0) || (!one_one && g->encodings > 0))
     {
         return 400;

@@ -22,7 +22,7 @@ struct integration_ready;
 
 struct integration_header {
     struct slice  name, value;
-    struct slice  sealed;                  /* the value, if it is shown as *** */
+    struct slice  sealed;                  /* the value shown as *** */
 };
 
 /* A snapshot for routing and sending.  All text lives in ARENA. */

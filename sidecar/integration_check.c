@@ -57,7 +57,8 @@ check_int(struct check *c, const struct field *f, const json_t *v)
     if (!json_is_integer(v) || json_integer_value(v) < f->min
         || json_integer_value(v) > f->max)
     {
-        check_fault(c, f->name, "range", "must be a whole number from %lld to %lld",
+        check_fault(c, f->name, "range",
+            "must be a whole number from %lld to %lld",
             (long long) f->min, (long long) f->max);
     }
 }
@@ -75,7 +76,8 @@ check_length(struct check *c, const struct field *f, const json_t *v)
         || (int64_t) json_string_length(v) < f->min
         || memchr(json_string_value(v), '\0', json_string_length(v)) != NULL)
     {
-        check_fault(c, f->name, "length", "must have %lld to %lld bytes, no NUL",
+        check_fault(c, f->name, "length",
+            "must have %lld to %lld bytes, no NUL",
             (long long) f->min, (long long) f->max);
         return false;
     }
@@ -261,7 +263,8 @@ check_http(struct check *c)
     if (strcmp(auth, "none") != 0 && strcmp(auth, "bearer") != 0
         && out_text(c, "auth_user")[0] == '\0')
     {
-        check_fault(c, "auth_user", "required", "is required when auth is %s", auth);
+        check_fault(c, "auth_user", "required", "is required when auth is %s",
+            auth);
 
     } else if (strcmp(auth, "header") == 0
         && http_header_check(slice_of(out_text(c, "auth_user")),
@@ -271,7 +274,8 @@ check_http(struct check *c)
     }
 
     if (strcmp(auth, "oauth2") == 0 && out_text(c, "token_url")[0] == '\0') {
-        check_fault(c, "token_url", "required", "is required when auth is oauth2");
+        check_fault(c, "token_url", "required",
+            "is required when auth is oauth2");
     }
 }
 
@@ -301,11 +305,13 @@ check_mllp(struct check *c)
     const char  *p = out_text(c, "processing_id");
 
     if (out_text(c, "host")[0] == '\0') {
-        check_fault(c, "host", "required", "is required when transport is mllp");
+        check_fault(c, "host", "required",
+            "is required when transport is mllp");
     }
 
     if (json_integer_value(json_object_get(c->out, "port")) == 0) {
-        check_fault(c, "port", "required", "is required when transport is mllp");
+        check_fault(c, "port", "required",
+            "is required when transport is mllp");
     }
 
     if (strcmp(p, "P") != 0 && strcmp(p, "T") != 0 && strcmp(p, "D") != 0) {
@@ -353,7 +359,7 @@ check_lane(struct check *c)
     const char  *key = out_text(c, "order_key");
 
     if (!order_key_is_fit(key)) {
-        check_fault(c, "order_key", "path", "must be the name of a reference such "
+        check_fault(c, "order_key", "path", "must be the name of a reference "
             "as patient_id, or a path into the event such as "
             ".payload.patient.id");
     }

@@ -17,7 +17,7 @@ struct integration_ready;
 struct jq_child;
 struct secret;
 
-#define SEALED  "sealed"                   /* member: {"url":..,"headers/0":..} */
+#define SEALED  "sealed"                   /* member: {"url":..} */
 
 enum field_type { F_TEXT, F_INT, F_BOOL, F_WORD, F_SECRET, F_JQ, F_URL,
                   F_PROXY, F_SCHEDULE, F_PEM };

@@ -36,8 +36,9 @@ const struct field  integration_fields[] = {
     { "filter", F_JQ, AT(filter), 0, JQ_MAX_PROGRAM, "", NULL,
         "jq over the event; false, null or nothing: not for this one." },
     { "transform", F_JQ, AT(transform), 0, JQ_MAX_PROGRAM, "", NULL,
-        "jq over the event with one output, the payload; its numbers are doubles, "
-        "long ids go as text.  Empty: as it came; mllp: the message of its action." },
+        "jq over the event with one output, the payload; its numbers are "
+        "doubles, long ids go as text.  Empty: as it came; mllp: the message "
+        "of its action." },
     { "priority", F_INT, AT(priority), 0, 2, "1", NULL,
         "2 HIGH, 1 MODERATE, 0 LOW, where the event says nothing." },
     { "ordered", F_BOOL, AT(ordered), 0, 0, "false", NULL,
@@ -62,8 +63,8 @@ const struct field  integration_fields[] = {
         "Sends a second by all dispatchers together; 0: no limit." },
 
     { "url", F_URL, AT(url), 0, 4096, "", NULL,
-        "http: where to; https, or http with allow_http.  Secrets in it (token=) "
-        "are shown as ***, which sent back leaves them." },
+        "http: where to; https, or http with allow_http.  Secrets in it "
+        "(token=) are shown as ***, which sent back leaves them." },
     { "request_type", F_TEXT, AT(method), 0, 8, "POST", NULL,
         "http: GET, POST, PUT, PATCH or DELETE." },
     { "content_type", F_TEXT, AT(content_type), 0, 200, "application/json",

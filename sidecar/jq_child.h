@@ -13,8 +13,8 @@
 
 struct jq_child;
 
-/* PATH of integrationd-jq, NULL: beside this program.  Nothing is started before
- * the first job. */
+/* PATH of integrationd-jq, NULL: beside this program.  Nothing is started
+ * before the first job. */
 must_check enum result jq_child_create(const char *path, unsigned run_ms,
     struct jq_child **out);
 void jq_child_destroy(struct jq_child *c);

@@ -12,7 +12,7 @@
 #define JQ_MAX_PROGRAM  (64 * 1024)
 #define JQ_MAX_INPUT    (2 * 1024 * 1024)
 #define JQ_MAX_OUTPUT   (1024 * 1024)
-#define JQ_MAX_DEPTH    256                /* libjq's own limit of what it reads */
+#define JQ_MAX_DEPTH    256                /* libjq's own, of what it reads */
 #define JQ_MEMORY       (256 * 1024 * 1024)
 
 #define JQ_COMPILED     'c'

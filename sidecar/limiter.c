@@ -47,7 +47,7 @@ struct entry {
     struct limiter_wait  *first, **last;
     int64_t        hold_us;                /* Retry-After of the endpoint */
     int64_t        probe_us;               /* breaker: next probe */
-    int64_t        promised_us;            /* the probe that somebody comes for */
+    int64_t        promised_us;            /* probe that is awaited */
     int64_t        probe_step_us;
     int64_t        window_us;              /* start of the counts below */
     unsigned       sent, failed, in_a_row;

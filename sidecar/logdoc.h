@@ -32,7 +32,7 @@ int log_status_parse(struct slice s);
 
 /* Why an operator should look at the log; JSON: array of words. */
 #define LOG_FLAG_LAB_MISMATCH   0x01       /* "lab_mismatch" */
-#define LOG_FLAG_SUSPECT        0x02       /* "suspect": crashed a drain before */
+#define LOG_FLAG_SUSPECT        0x02       /* "suspect": crashed a drain */
 #define LOG_FLAG_UNKNOWN_KEY    0x04       /* "unknown_key" */
 #define LOG_FLAG_UNCONFIRMED    0x08       /* "unconfirmed": no ACK was asked */
 #define LOG_FLAG_DUPLICATE      0x10       /* "duplicate": the peer had it */

@@ -436,8 +436,8 @@ links_json(struct buf *b, const struct logdoc *d)
 }
 
 
-/* What goes to an address of its own keeps the whole of it in its log; what came
- * in was masked by the module. */
+/* What goes to an address of its own keeps the whole of it in its log; what
+ * came in was masked by the module. */
 static bool
 url_may_tell(const struct logdoc *d)
 {

@@ -37,7 +37,7 @@
 #include "upkeep.h"
 
 #define MAIN_TICK_MS   1000
-#define MAIN_STUCK_US  25000000            /* a loop that did not turn: no dog */
+#define MAIN_STUCK_US  25000000            /* a loop stands: no watchdog */
 #define MAIN_GRACE_S   5                   /* beyond shutdown_timeout */
 
 struct server {

@@ -20,9 +20,9 @@ must_check enum result nginx_status_create(const struct config *c,
 void nginx_status_destroy(struct nginx_status *n);
 
 /*
- * [{"url","up","error","counters":{..}|null}], at most two seconds old.  *down:
- * one did not answer; *dropped: one lost records within the last hour, as far as
- * was seen from here.  N may be NULL: an empty list.
+ * [{"url","up","error","counters":{..}|null}], at most two seconds old.
+ * *down: one did not answer; *dropped: one lost records within the last hour,
+ * as far as was seen from here.  N may be NULL: an empty list.
  */
 json_t *nginx_status_json(struct nginx_status *n, bool *down, bool *dropped);
 

@@ -18,7 +18,7 @@ enum outcome_kind {
 
 struct outcome {
     enum outcome_kind  kind;
-    const char        *reason;             /* static: "http_5xx", "NACK_ERROR" */
+    const char        *reason;             /* static: "http_5xx", .. */
     int64_t            earliest_us;        /* Retry-After as wall time, or 0 */
     unsigned           tries_cap;          /* at most so many tries, 0: none */
 };

@@ -1,8 +1,8 @@
 /*
- * Which processes of integrationd there are: each leaves a document in the store
- * every few seconds, so that GET /system of any of them can list all.  One that
- * stops in order takes its document along; one that was killed is told of until
- * its document is too old.
+ * Which processes of integrationd there are: each leaves a document in the
+ * store every few seconds, so that GET /system of any of them can list all.
+ * One that stops in order takes its document along; one that was killed is
+ * told of until its document is too old.
  */
 
 #ifndef PROCESSES_H
@@ -27,7 +27,8 @@ void processes_stop(struct processes *p);
 /* Of this one; LOGDOC_NONE: not known. */
 int64_t processes_resident(void);
 
-/* An array of what each said of itself, with "lost"; *more: there are others. */
+/* An array of what each said of itself, with "lost"; *more: there are
+ * others. */
 must_check enum result processes_list(struct store *s, json_t **out,
     bool *more);
 

@@ -797,7 +797,7 @@ queue_trim(struct queue *q, int64_t *lag, int64_t *pending)
 
     r = queue_ask(q, 3, argv, 0, REDIS_MAX_REPLY, &reply);
     if (r != RESULT_OK) {
-        return r;                          /* no stream yet: "ERR no such key" */
+        return r;                          /* no stream yet */
     }
 
     if (!queue_is_array(reply, 0)) {

@@ -1,6 +1,6 @@
 /*
- * Secrets in what people type, over the rules and the finder of the module: both
- * halves hide the same things.  Pure.
+ * Secrets in what people type, over the rules and the finder of the module:
+ * both halves hide the same things.  Pure.
  */
 
 #include "redact.h"

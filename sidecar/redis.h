@@ -33,8 +33,8 @@ void redis_fail(struct redis *r, const char *what);
 
 /*
  * Class of an error reply: AGAIN (BUSY), UNAVAILABLE (LOADING, READONLY, OOM,
- * MISCONF, ..; the connection is dropped where that helps), NOT_FOUND (NOGROUP),
- * INVALID (the command itself is wrong).  OK for any other reply.
+ * MISCONF, ..; the connection is dropped where that helps), NOT_FOUND
+ * (NOGROUP), INVALID (the command itself is wrong).  OK for any other reply.
  */
 enum result redis_reply_result(struct redis *r, const redisReply *reply);
 

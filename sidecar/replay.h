@@ -19,8 +19,8 @@ void replay_sign(const struct secret *s, const char *replay, const char *log,
 /*
  * Looks at an inbound log that is to be stored.  A header of ours, fresh and
  * used for the first time, sets replay_of, and whose it is when the call
- * carried no key; the replay learns the log's id.  Any other header of that name
- * only sets LOG_FLAG_BAD_REPLAY.
+ * carried no key; the replay learns the log's id.  Any other header of that
+ * name only sets LOG_FLAG_BAD_REPLAY.
  */
 void replay_claim(const struct secret *s, struct store *store,
     struct logdoc *d, struct arena *a);

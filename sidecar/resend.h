@@ -1,7 +1,7 @@
 /*
  * Sending a delivery again: may it go, and what is the copy.  The original
- * never changes; the copy is a log of its own that says resend_of, and keeps the
- * message id unless its body was edited.
+ * never changes; the copy is a log of its own that says resend_of, and keeps
+ * the message id unless its body was edited.
  */
 
 #ifndef RESEND_H

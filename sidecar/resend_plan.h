@@ -11,8 +11,8 @@
 const char *resend_refusal(enum resend_why w);
 
 /*
- * {"log_id","status","eligible","why","to":{..}|null,"message_id","bytes"}; TO is
- * as the integration is now, null when it was deleted.  NULL: no memory.
+ * {"log_id","status","eligible","why","to":{..}|null,"message_id","bytes"}; TO
+ * is as the integration is now, null when it was deleted.  NULL: no memory.
  * EDITED: with a body of so many bytes, else -1.
  */
 json_t *resend_plan(const struct logdoc *d, struct routes *routes,

@@ -16,7 +16,7 @@
 #define RUN_GROUP       20                 /* copies of one write */
 #define RUN_TURN_US     50000
 #define RUN_IDLE_US     300000
-#define RUN_LOOK_US     200000             /* the job's document, a copy's log */
+#define RUN_LOOK_US     200000             /* job's document, copy's log */
 #define RUN_SLOW_US     1000000            /* a copy that waits long */
 #define RUN_SAVE_US     500000
 #define RUN_LEASE_US    INT64_C(15000000)

@@ -87,10 +87,11 @@ must_check enum result store_logs_count(struct store *s,
 /* -- outbound ------------------------------------------------------------ */
 
 /*
- * Outbound logs are inserted PENDING by store_logs_insert with next_attempt_us,
- * priority and, in request.data, the very bytes to send.  From then on only
- * these change them; LEASE and TOKEN fence late finishers.  One that is inserted
- * with lease_until_us, token 1 and attempts 1 is claimed from the beginning.
+ * Outbound logs are inserted PENDING by store_logs_insert with
+ * next_attempt_us, priority and, in request.data, the very bytes to send.
+ * From then on only these change them; LEASE and TOKEN fence late finishers.
+ * One that is inserted with lease_until_us, token 1 and attempts 1 is claimed
+ * from the beginning.
  */
 struct store_claim {
     uint8_t        id[UUID_BYTES];         /* in */

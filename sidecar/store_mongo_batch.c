@@ -331,9 +331,12 @@ rest_take(struct mongo_store *m, const struct mongo_batch *b, int64_t lease_us,
     r = r != RESULT_OK ? r : rest_read(m, b, rest);
     rest->found = r == RESULT_OK && rest->n > 0;
 
-    return r != RESULT_OK || rest->found ? r
-           : mongo_batch_settle(m, b->id, &rest->finish, rest->finish.attempt_used
-                 ? b->attempts : b->attempts - 1);
+    if (r != RESULT_OK || rest->found) {
+        return r;
+    }
+
+    return mongo_batch_settle(m, b->id, &rest->finish,
+        rest->finish.attempt_used ? b->attempts : b->attempts - 1);
 }
 
 

@@ -114,10 +114,11 @@ mongo_members_query(struct slice lane, struct slice batch, const char *field)
 }
 
 
-/* FIELD due_us: of the open members the first; lease_until_us: of the leased. */
+/* FIELD due_us: of the open members the first; lease_until_us: of the
+ * leased. */
 enum result
-mongo_members_first(struct mongo_store *m, struct slice lane, struct slice batch,
-    const char *field, struct mongo_first *f)
+mongo_members_first(struct mongo_store *m, struct slice lane,
+    struct slice batch, const char *field, struct mongo_first *f)
 {
     static const char *const  fields[] = { "_id", NULL };
     struct mongo_scan  scan = { .coll = MONGO_LOGS, .limit = 1,

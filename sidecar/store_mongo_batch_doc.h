@@ -1,5 +1,5 @@
-/* The documents of batches on the Mongo protocol; store_mongo_batch.h tells what
- * they are for. */
+/* The documents of batches on the Mongo protocol; store_mongo_batch.h tells
+ * what they are for. */
 
 #ifndef STORE_MONGO_BATCH_DOC_H
 #define STORE_MONGO_BATCH_DOC_H
@@ -34,7 +34,8 @@ struct mongo_first {
     bool     found;
 };
 
-/* FIELD due_us: of the open members the first; lease_until_us: of the leased. */
+/* FIELD due_us: of the open members the first; lease_until_us: of the
+ * leased. */
 must_check enum result mongo_members_first(struct mongo_store *m,
     struct slice lane, struct slice batch, const char *field,
     struct mongo_first *f);

@@ -37,8 +37,9 @@ void mongo_buckets_reset(struct mongo_buckets *all);
 void mongo_buckets_add(struct mongo_buckets *all, const struct logdoc *d);
 
 /*
- * Adds the batch SEQ of the writer NAME.  *matched: how many of the buckets had
- * not counted it; fewer than all when somebody else did, or emptied the heatmap.
+ * Adds the batch SEQ of the writer NAME.  *matched: how many of the buckets
+ * had not counted it; fewer than all when somebody else did, or emptied the
+ * heatmap.
  */
 must_check enum result mongo_buckets_write(struct mongo_store *m,
     mongoc_client_t *client, struct mongo_buckets *all, const char *name,

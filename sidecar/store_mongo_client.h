@@ -65,9 +65,9 @@ void mongo_error_text(const struct mongo_store *m, const bson_error_t *e,
 
 /*
  * The worst that a write's reply says of its documents: OK, CONFLICT (only
- * duplicates), INVALID (a document was refused), UNAVAILABLE (a transient error
- * or a write concern that was not met).  EACH, when not NULL, is called with the
- * index and result of every document that has an error.
+ * duplicates), INVALID (a document was refused), UNAVAILABLE (a transient
+ * error or a write concern that was not met).  EACH, when not NULL, is called
+ * with the index and result of every document that has an error.
  */
 typedef void (*mongo_write_error_pt)(uint32_t index, enum result r,
     const char *message, void *data);

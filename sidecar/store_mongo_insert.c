@@ -1,9 +1,10 @@
 /*
  * Inserting logs: encode, mark, one unordered insert_many, then look at what
- * the server said of each.  Duplicates of _id are compared by digest.  A command
- * that the server refuses whole is halved until the bad document stands alone,
- * so poison never stops its neighbours.  A write concern or network error makes
- * the call unknown: the caller inserts all again and _id absorbs the copies.
+ * the server said of each.  Duplicates of _id are compared by digest.  A
+ * command that the server refuses whole is halved until the bad document
+ * stands alone, so poison never stops its neighbours.  A write concern or
+ * network error makes the call unknown: the caller inserts all again and _id
+ * absorbs the copies.
  */
 
 #include "store_mongo_insert.h"

@@ -234,7 +234,8 @@ window_find(struct page *p, int64_t from_us, int64_t to_us)
 {
     struct mongo_scan   scan = {
         .coll = MONGO_LOGS, .sort = { "started_us", "_id" },
-        .ascending = p->p->ascending, .fields = mongo_log_bodies, .exclude = true,
+        .ascending = p->p->ascending, .fields = mongo_log_bodies,
+        .exclude = true,
         .deadline_us = p->deadline_us
     };
     struct mongo_range  range = page_range(p, from_us, to_us);

@@ -1,7 +1,7 @@
 /*
- * Batches whose writer went away are counted by their documents.  A marker older
- * than stale_us belongs to an insert that cannot be on its way any more (twice
- * the socket's time-out): what it has stored, it has stored.
+ * Batches whose writer went away are counted by their documents.  A marker
+ * older than stale_us belongs to an insert that cannot be on its way any more
+ * (twice the socket's time-out): what it has stored, it has stored.
  */
 
 #include "store_mongo_recount.h"

@@ -1,7 +1,8 @@
 /*
- * Configuration and other small documents.  A version guards each: new ones are
- * inserted, others changed by one findAndModify on {_id, version}, so that of
- * two writers one wins.  The configuration's version is raised after the change.
+ * Configuration and other small documents.  A version guards each: new ones
+ * are inserted, others changed by one findAndModify on {_id, version}, so that
+ * of two writers one wins.  The configuration's version is raised after the
+ * change.
  */
 
 #include "store_mongo_small.h"

@@ -1,8 +1,8 @@
 /*
- * Text and numbers, header blocks, pairs and flags.  Header blocks are arrays of
- * {name, value} (FerretDB has no nested arrays), kept whole as one value when a
- * line is not "Name: value CRLF", so that what is read back is byte for byte
- * what was recorded.
+ * Text and numbers, header blocks, pairs and flags.  Header blocks are arrays
+ * of {name, value} (FerretDB has no nested arrays), kept whole as one value
+ * when a line is not "Name: value CRLF", so that what is read back is byte for
+ * byte what was recorded.
  */
 
 #include "store_mongo_value.h"

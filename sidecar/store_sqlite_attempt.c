@@ -26,8 +26,8 @@ sqlite_attempt_pack(struct store_sqlite *s, const struct log_attempt *t,
 
 
 enum result
-sqlite_attempt_insert(struct sqlite_conn *c, int64_t id, const struct log_attempt *t,
-    struct slice body)
+sqlite_attempt_insert(struct sqlite_conn *c, int64_t id,
+    const struct log_attempt *t, struct slice body)
 {
     sqlite3_stmt   *st;
     int             rc;

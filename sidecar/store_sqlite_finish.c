@@ -131,8 +131,9 @@ finish_give_back(struct sqlite_conn *c, const struct store_finish *f,
         rc = sqlite_stmt_done(st);
     }
 
-    return rc != SQLITE_DONE ? sqlite_result(c, rc, "finish")
-                             : sqlite_delivery_settle(c, f->id, f->next_attempt_us);
+    return rc != SQLITE_DONE
+               ? sqlite_result(c, rc, "finish")
+               : sqlite_delivery_settle(c, f->id, f->next_attempt_us);
 }
 
 
@@ -264,7 +265,9 @@ finish_pack(struct store_sqlite *s, struct finish_job *job)
     for (size_t i = 0; i < job->n && r == RESULT_OK; i++) {
         const struct store_finish  *f = &job->f[i];
 
-        if (f->doc == NULL || (!log_status_ended(f->status) && !f->attempt_used)) {
+        if (f->doc == NULL
+            || (!log_status_ended(f->status) && !f->attempt_used))
+        {
             continue;
         }
 

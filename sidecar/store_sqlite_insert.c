@@ -394,9 +394,10 @@ details_insert(struct sqlite_conn *c, const struct insert_job *job)
 
     for (size_t i = 0; i < job->n && r == RESULT_OK; i++) {
         p = &job->packed[i];
-        r = p->fresh ? sqlite_lot_add_blob(c, &lot, p->id, job->bytes.p + p->detail,
-                           p->detail_n)
-                     : RESULT_OK;
+        r = p->fresh
+            ? sqlite_lot_add_blob(c, &lot, p->id, job->bytes.p + p->detail,
+                  p->detail_n)
+            : RESULT_OK;
     }
 
     return r == RESULT_OK ? sqlite_lot_flush(c, &lot) : r;
@@ -462,7 +463,8 @@ bodies_insert(struct sqlite_conn *c, const struct insert_job *job)
     for (size_t i = 0; i < job->n && r == RESULT_OK; i++) {
         p = &job->packed[i];
         r = p->fresh && p->body_n > 0
-            ? sqlite_lot_add_blob(c, &lot, p->id, job->bytes.p + p->body, p->body_n)
+            ? sqlite_lot_add_blob(c, &lot, p->id, job->bytes.p + p->body,
+                  p->body_n)
             : RESULT_OK;
     }
 

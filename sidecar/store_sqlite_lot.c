@@ -4,8 +4,8 @@
 
 
 void
-sqlite_lot_init(struct sqlite_lot *lot, enum sqlite_stmt one, enum sqlite_stmt many,
-    unsigned columns)
+sqlite_lot_init(struct sqlite_lot *lot, enum sqlite_stmt one,
+    enum sqlite_stmt many, unsigned columns)
 {
     lot->one = one;
     lot->many = many;

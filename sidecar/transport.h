@@ -50,8 +50,8 @@ struct send_mllp {
     unsigned           connect_ms, first_byte_ms, ack_ms;
 };
 
-/* One attempt.  Everything is borrowed: from ARENA, which the send owns, or from
- * what outlives it (a delivery's log and integration). */
+/* One attempt.  Everything is borrowed: from ARENA, which the send owns, or
+ * from what outlives it (a delivery's log and integration). */
 struct send {
     struct send     *next;                 /* for whoever holds it */
     struct arena     arena;
@@ -93,8 +93,8 @@ struct transport_config {
 
 /*
  * Called once for each submitted send, in the transport's own thread: hand it
- * to another thread and return; do not block.  Submitting from here is fine: the
- * thread begins it when it returns.
+ * to another thread and return; do not block.  Submitting from here is fine:
+ * the thread begins it when it returns.
  */
 typedef void (*transport_done)(void *arg, struct send *s);
 

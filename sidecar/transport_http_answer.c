@@ -1,6 +1,6 @@
 /*
- * What comes back of a transfer: which addresses may answer, head and body up to
- * their limits, and what it came to.
+ * What comes back of a transfer: which addresses may answer, head and body up
+ * to their limits, and what it came to.
  */
 
 #include "transport_http_private.h"

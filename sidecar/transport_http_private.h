@@ -20,7 +20,7 @@ struct transfer {
     struct transport   *t;
     CURL               *easy;
     struct send        *send;
-    struct http_token  *token;             /* OAuth2: that it needs or fetches */
+    struct http_token  *token;             /* OAuth2: needed or fetched */
     unsigned            serial;            /* of the bearer that it carries */
     bool                fetches;           /* it asks for the token itself */
     struct curl_slist  *headers;
