@@ -391,13 +391,40 @@ drain_insert_all(struct drain_work *w, const struct queue_batch *b, size_t n)
 }
 
 
-/* A log of the entry, or why there is none. */
-static void
-drain_decode(struct drain_work *w, const struct queue_entry *e,
-    struct drain_item *item, size_t *ndocs)
+/* With the store away a replay would never learn of its log: the log waits for
+ * the store all the same.  UNAVAILABLE: stopping. */
+static enum result
+drain_claim_replay(struct drain_work *w, const struct queue_batch *b)
 {
     struct drain_shared  *d = w->shared;
     enum result           r;
+
+    for (unsigned i = 0; i < DRAIN_ALONE_TRIES; i++) {
+        r = replay_claim(d->secret, d->store, &w->record.doc, &w->arena);
+        if (r == RESULT_OK) {
+            return RESULT_OK;
+        }
+
+        drain_work_failed(w, "a replay cannot be looked up", r);
+
+        if (drain_work_wait(w, b->entries, b->n) != RESULT_OK) {
+            return RESULT_UNAVAILABLE;
+        }
+    }
+
+    return RESULT_OK;                      /* its signature is good */
+}
+
+
+/* A log of the entry, or why there is none.  UNAVAILABLE: stopping. */
+static enum result
+drain_decode(struct drain_work *w, const struct queue_batch *b, size_t at,
+    size_t *ndocs)
+{
+    const struct queue_entry  *e = &b->entries[at];
+    struct drain_item         *item = &w->items[at];
+    struct drain_shared       *d = w->shared;
+    enum result                r;
 
     item->fate = FATE_DEAD;
     item->doc = SIZE_MAX;
@@ -405,7 +432,7 @@ drain_decode(struct drain_work *w, const struct queue_entry *e,
     if (e->deliveries >= d->config->drain_max_deliveries) {
         (void) snprintf(item->reason, sizeof(item->reason), "delivered %lld "
             "times without success", (long long) e->deliveries);
-        return;
+        return RESULT_OK;
     }
 
     r = record_decode(e->fields, e->nfields, &w->arena, &w->record,
@@ -423,10 +450,13 @@ drain_decode(struct drain_work *w, const struct queue_entry *e,
 
     if (r != RESULT_OK) {
         item->fate = r == RESULT_INVALID ? FATE_DEAD : FATE_LATER;
-        return;
+        return RESULT_OK;
     }
 
-    replay_claim(d->secret, d->store, &w->record.doc, &w->arena);
+    r = drain_claim_replay(w, b);
+    if (r != RESULT_OK) {
+        return r;
+    }
 
     if (e->deliveries >= DRAIN_SUSPECT) {
         w->record.doc.flags |= LOG_FLAG_SUSPECT;
@@ -435,6 +465,7 @@ drain_decode(struct drain_work *w, const struct queue_entry *e,
     item->fate = FATE_STORED;
     item->doc = *ndocs;
     logdoc_assign(&w->docs[(*ndocs)++], &w->record.doc);
+    return RESULT_OK;
 }
 
 
@@ -645,7 +676,10 @@ drain_work_run(struct drain_work *w, const struct queue_batch *b)
             continue;
         }
 
-        drain_decode(w, &b->entries[i], &w->items[i], &ndocs);
+        r = drain_decode(w, b, i, &ndocs);
+        if (r != RESULT_OK) {
+            return r;
+        }
     }
 
     r = drain_insert_all(w, b, ndocs);

@@ -123,20 +123,21 @@ token_parse(const struct secret *s, struct slice text, struct token *t)
 
 
 /* The replay's log is the first that says so, for good: a document of its own,
- * so that the sender may write the replay's at the same time. */
-static bool
+ * so that the sender may write the replay's at the same time.  NOT_FOUND: there
+ * is no such replay, or it has another log. */
+static enum result
 claim_once(struct store *store, const struct token *t, const char *log)
 {
     struct retry_doc  d;
+    const char       *has;
     enum result       r;
-    bool              ours = true;
 
     retry_doc_id(&d, "replay", t->replay, -1);
     r = retry_doc_get(store, &d);
     retry_doc_cleanup(&d);
 
-    if (r == RESULT_NOT_FOUND) {
-        return false;
+    if (r != RESULT_OK) {
+        return r;
     }
 
     retry_doc_id(&d, "claim", t->replay, -1);
@@ -144,15 +145,15 @@ claim_once(struct store *store, const struct token *t, const char *log)
     d.v = json_pack("{s:s}", "log", log);
     r = retry_doc_put(store, &d);
 
-    if (r == RESULT_CONFLICT && retry_doc_get(store, &d) == RESULT_OK) {
-        const char  *has = json_string_value(json_object_get(d.v, "log"));
-
-        ours = has != NULL && strcmp(has, log) == 0;
+    if (r == RESULT_CONFLICT) {
+        r = retry_doc_get(store, &d);
+        has = json_string_value(json_object_get(d.v, "log"));
+        r = r == RESULT_OK && (has == NULL || strcmp(has, log) != 0)
+                ? RESULT_NOT_FOUND : r;
     }
 
-    /* with the store away the signature must do: the log waits for it too */
     retry_doc_cleanup(&d);
-    return ours;
+    return r;
 }
 
 
@@ -184,7 +185,7 @@ inherit_owner(struct store *store, const struct token *t, struct logdoc *d,
 }
 
 
-void
+enum result
 replay_claim(const struct secret *s, struct store *store, struct logdoc *d,
     struct arena *a)
 {
@@ -192,6 +193,7 @@ replay_claim(const struct secret *s, struct store *store, struct logdoc *d,
     struct slice  found = SLICE_NONE;
     struct token  t;
     char          log[UUID_TEXT + 1];
+    enum result   r = RESULT_NOT_FOUND;
     int           n = 0;
 
     while (logdoc_header_next(&block, &name, &value)) {
@@ -202,24 +204,28 @@ replay_claim(const struct secret *s, struct store *store, struct logdoc *d,
     }
 
     if (n == 0) {
-        return;
+        return RESULT_OK;
     }
 
     uuid_text(d->id, log);
 
-    if (n > 1 || s == NULL || !token_parse(s, found, &t)
-        || t.us > d->started_us + REPLAY_FRESH_US
-        || t.us < d->started_us - REPLAY_FRESH_US
-        || !claim_once(store, &t, log))
+    if (n == 1 && s != NULL && token_parse(s, found, &t)
+        && t.us <= d->started_us + REPLAY_FRESH_US
+        && t.us >= d->started_us - REPLAY_FRESH_US)
     {
+        r = claim_once(store, &t, log);
+    }
+
+    if (r == RESULT_NOT_FOUND) {
         d->flags |= LOG_FLAG_BAD_REPLAY;
         log_rate(LOG_WARN, "drain", "log %s came with a wrong " REPLAY_HEADER,
             log);
-        return;
+        return RESULT_OK;
     }
 
     d->replay_of = arena_copy(a, slice_of(t.log));
     inherit_owner(store, &t, d, a);
+    return r;
 }
 
 

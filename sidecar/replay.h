@@ -20,10 +20,11 @@ void replay_sign(const struct secret *s, const char *replay, const char *log,
  * Looks at an inbound log that is to be stored.  A header of ours, fresh and
  * used for the first time, sets replay_of, and whose it is when the call
  * carried no key; the replay learns the log's id.  Any other header of that
- * name only sets LOG_FLAG_BAD_REPLAY.
+ * name only sets LOG_FLAG_BAD_REPLAY.  Not OK: the store could not say whether
+ * it is the first; D has replay_of then, and the replay knows no log.
  */
-void replay_claim(const struct secret *s, struct store *store,
-    struct logdoc *d, struct arena *a);
+must_check enum result replay_claim(const struct secret *s,
+    struct store *store, struct logdoc *d, struct arena *a);
 
 /* The log that a replay became; false: it is not stored yet. */
 bool replay_log(struct store *store, const char *replay,

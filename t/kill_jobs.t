@@ -103,6 +103,7 @@ sub replays {
                 || {};
             return ($r->{state} // '') =~ /^(?:sent|failed)$/ && $r->{log_id};
         }, $limit);
+        ok($r->{log_id}, 'its log is known') if $r->{state} eq 'sent';
         return join ' ', map { $_ // '-' } $r->{state}, $r->{http_status},
             $r->{error}{code};
     };
