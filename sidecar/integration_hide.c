@@ -45,17 +45,13 @@ secret_stays(struct check *c, const struct field *f, const char *place,
         return false;
     }
 
-    buf_init(&plain, 256 * 1024);
+    buf_init(&plain, MAX_PLAIN);
     same = seal_open(c->secret, slice_of(place), json_slice(v), &plain)
                == RESULT_OK
            && plain.n == given.n && CRYPTO_memcmp(plain.p, given.p, given.n)
                                         == 0;
 
-    if (plain.p != NULL) {
-        OPENSSL_cleanse(plain.p, plain.n);
-    }
-
-    buf_cleanup(&plain);
+    wipe(&plain);
 
     if (same) {
         (void) json_object_set_new(c->out, f->name, json_deep_copy(v));
@@ -94,7 +90,7 @@ check_secret(struct check *c, const struct field *f, const json_t *v)
         return;
     }
 
-    buf_init(&sealed, 256 * 1024);
+    buf_init(&sealed, MAX_PLAIN);
 
     if (seal_close(c->secret, slice_of(place), json_slice(v), &sealed)
         != RESULT_OK || (text = buf_take(&sealed, NULL)) == NULL)
