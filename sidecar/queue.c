@@ -142,10 +142,7 @@ static enum result
 queue_ask_entries(struct queue *q, int argc, const char **argv,
     int64_t wait_us, size_t max)
 {
-    struct slice  text;
-    redisReply    error = { .type = REDIS_REPLY_ERROR };
-    char          line[256];
-    enum result   r;
+    enum result  r;
 
     if (redis_context(q->redis) == NULL
         || !redis_append(q->redis, argc, argv, NULL))
@@ -159,10 +156,8 @@ queue_ask_entries(struct queue *q, int argc, const char **argv,
         return r;
     }
 
-    text = resp_text(&q->answer, &q->answer.items[0]);
-    error.len = (size_t) snprintf(line, sizeof(line), "%.*s", SLICE_ARG(text));
-    error.str = line;
-    return redis_reply_result(q->redis, &error);
+    return redis_error_result(q->redis,
+        resp_text(&q->answer, &q->answer.items[0]));
 }
 
 

@@ -147,22 +147,19 @@ redis_refuse(struct redis *r, const char *what)
 
 
 enum result
-redis_reply_result(struct redis *r, const redisReply *reply)
+redis_error_result(struct redis *r, struct slice error)
 {
     const struct redis_error  *e;
     char                       text[256];
 
-    if (reply->type != REDIS_REPLY_ERROR) {
-        return RESULT_OK;
-    }
+    (void) snprintf(text, sizeof(text), "%.*s",
+        (int) (error.n < 200 ? error.n : 200), error.p);
 
     for (e = redis_errors; e->word != NULL; e++) {
-        if (strncmp(reply->str, e->word, strlen(e->word)) == 0) {
+        if (strncmp(text, e->word, strlen(e->word)) == 0) {
             break;
         }
     }
-
-    (void) snprintf(text, sizeof(text), "%.200s", reply->str);
 
     if (e->drop) {
         redis_fail(r, text);
@@ -172,6 +169,16 @@ redis_reply_result(struct redis *r, const redisReply *reply)
     }
 
     return e->result;
+}
+
+
+enum result
+redis_reply_result(struct redis *r, const redisReply *reply)
+{
+    return reply->type != REDIS_REPLY_ERROR
+               ? RESULT_OK
+               : redis_error_result(r,
+                     (struct slice) { reply->str, (size_t) reply->len });
 }
 
 

@@ -38,6 +38,9 @@ void redis_fail(struct redis *r, const char *what);
  */
 enum result redis_reply_result(struct redis *r, const redisReply *reply);
 
+/* The same of the text of one that is no redisReply. */
+enum result redis_error_result(struct redis *r, struct slice error);
+
 /* A reply may be that long together; more closes the connection. */
 #define REDIS_MAX_REPLY  (64 * 1024 * 1024)
 
