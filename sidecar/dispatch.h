@@ -42,7 +42,7 @@ struct dispatch_stats {
 
 void dispatch_stats(struct dispatch *d, struct dispatch_stats *out);
 
-/* Calls EACH for every integration that this process has sent to. */
+/* Calls EACH for every integration that this process had deliveries for. */
 void dispatch_each(struct dispatch *d,
     void (*each)(void *arg, const struct limiter_state *s), void *arg);
 

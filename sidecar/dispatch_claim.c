@@ -16,7 +16,7 @@
 
 #define AWAY_US       INT64_C(200000)      /* Redis or store: ask again */
 #define RESERVE_STEP  16
-#define IDLE_LEAST_US  INT64_C(10000)     /* put off: in handfuls */
+#define IDLE_LEAST_US  INT64_C(10000)      /* put off: in handfuls */
 
 /* One round: what was taken from the queue and what the store said of it. */
 struct round {
@@ -376,7 +376,7 @@ known_hold(struct dispatch *d, const struct due_item *item, int64_t now_us)
 
     if (!limiter_noted(d->limits, item->id, id)
         || routes_get(d->routes, slice_of(id), &pin, &i, &held)
-        != RESULT_OK)
+               != RESULT_OK)
     {
         return 0;
     }

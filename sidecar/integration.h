@@ -80,7 +80,7 @@ struct integration {
     int64_t        first_byte_ms, ack_ms;
 
     struct integration_ready  *ready;      /* what sends share; NULL: not yet */
-    struct integration_ready **sends;      /* to it, for integration_send */
+    struct integration_ready **sends;      /* to it: readers have I const */
 };
 
 /* One fault: JSON pointer of the field and what to write instead. */

@@ -142,14 +142,13 @@ open_http(struct opening *o)
 {
     const struct integration  *i = o->i;
     struct send_http          *h = &o->r->http;
-    struct slice               proxy = i->sealed_proxy;
 
     h->url = open_masked(o, "url", i->url, i->sealed_url);
     h->method = i->method.p;
     h->content_type = i->content_type.p;
     h->plain_allowed = i->plain_allowed;
     h->proxy = i->proxy.n == 0 ? NULL
-        : open_masked(o, "proxy", i->proxy, proxy);
+        : open_masked(o, "proxy", i->proxy, i->sealed_proxy);
     h->auth = i->auth;
     h->user = i->user.p;
     h->secret = open_secret(o, "auth_secret", i->secret).p;

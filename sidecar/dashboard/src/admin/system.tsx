@@ -78,7 +78,7 @@ function Endpoints({ list, total }: { list: IntegrationState[]; total: number })
   const weight = (i: IntegrationState): number => (i.circuit === "open" ? 1e12 : 0) + i.failures * 1e6 + i.waiting + i.in_flight;
   return (
     <section className="card" aria-label="Integrations">
-      <header><h2>Integrations</h2><span className="muted">{total > list.length ? `${count(list.length)} of ${count(total)} that were sent to since the start` : "that were sent to since the start"}</span></header>
+      <header><h2>Integrations</h2><span className="muted">{total > list.length ? `${count(list.length)} of ${count(total)} that had deliveries since the start` : "that had deliveries since the start"}</span></header>
       <div className="table-scroll" tabIndex={0} role="region" aria-label="Integrations, table">
         <table className="plain">
           <thead><tr><th scope="col">Name</th><th scope="col">Circuit</th><th scope="col" className="num">Failures in a row</th>
