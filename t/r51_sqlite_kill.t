@@ -6,7 +6,7 @@ use strict;
 use warnings;
 
 use Test::More;
-use Time::HiRes qw(sleep);
+use Time::HiRes qw(sleep time);
 
 use lib 't/lib';
 use IDash;
@@ -36,13 +36,14 @@ sub whole {
 sub killed {
     my $kills = 10 * Oracle::scale(20);
     my $interrupted = 0;
+    my $took = insert_time();
 
     for my $round (1 .. $kills) {
         my $client = IDash::StoreClient->start($uri);
         ok($client->is_open, "open $round") or diag $client->error;
 
         $client->send("insert $n $batch 2000");
-        sleep(0.005 + rand 0.1);
+        sleep rand 2 * $took;              # before, in and after the commit
         $client->kill_hard;
 
         # what the dead one had written is there, and met as the same
@@ -60,6 +61,18 @@ sub killed {
     figure('r51.interrupted', $interrupted, 'inserts');
     ok($interrupted > 0, 'some were hit before their end');
     return;
+}
+
+# seconds that a batch takes when nobody is killed
+sub insert_time {
+    my $client = IDash::StoreClient->start($uri);
+    my $from = time;
+
+    like($client->ask("insert $n $batch 2000"), qr/^ok $batch 0\b/, 'a whole one');
+    my $took = time - $from;
+    $n += $batch;
+    is($client->stop, 0, 'exit');
+    return $took;
 }
 
 sub locked {
